@@ -1,0 +1,15 @@
+.PHONY: check test test-all docs
+
+check:  ## lint, format and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+test:  ## the fast tests: what a change needs while it is being written
+	pytest
+
+test-all:  ## every test: processes, DDP, kill and resume included
+	pytest -m "slow or not slow"
+
+docs:  ## the pictures of README and docs, drawn anew
+	python docs/draw.py

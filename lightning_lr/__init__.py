@@ -1,0 +1,20 @@
+"""Learning rate and momentum per optimizer step, snapshots at each restart, and their ensemble."""
+
+from lightning_lr.callbacks.policies import SGDR as SGDR
+from lightning_lr.callbacks.policies import OneCycle as OneCycle
+from lightning_lr.callbacks.policies import StepDecay as StepDecay
+from lightning_lr.callbacks.schedule import Schedule as Schedule
+from lightning_lr.curves import Anneal as Anneal
+from lightning_lr.curves import Curve as Curve
+from lightning_lr.curves import Flat as Flat
+from lightning_lr.curves import Function as Function
+from lightning_lr.curves import Staircase as Staircase
+from lightning_lr.cycles import Cycle as Cycle
+from lightning_lr.durations import Duration as Duration
+from lightning_lr.durations import Horizon as Horizon
+from lightning_lr.schedules import Join as Join
+from lightning_lr.schedules import Peak as Peak
+from lightning_lr.schedules import Repeat as Repeat
+from lightning_lr.schedules import Scale as Scale
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Lightning callbacks: the schedules, and what listens to them."""

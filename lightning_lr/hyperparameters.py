@@ -1,0 +1,148 @@
+"""The hyper-parameters in an optimizer's param groups: found, written, and watched.
+
+The names are ``lr``, ``momentum`` (the key of that name, or ``betas[0]``) and ``weight_decay``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class HyperParameter:
+    """One hyper-parameter in every param group of one optimizer.
+
+    One value for all groups keeps their ratios: group ``g`` gets ``value * built_g / max(built)``, with the values that
+    the optimizer was built with. Momentum has no ratios. Where weight decay is 0 in every group there are none either.
+    A group that is added later is treated the same way.
+
+    What was written is remembered, so that a change by anybody else is seen. A tensor is written in place and watched
+    by its version counter: to read it would wait for the device.
+
+    Args:
+        name: ``"lr"``, ``"momentum"`` or ``"weight_decay"``.
+        optimizer: Whose param groups to write, as it was built.
+
+    Raises:
+        ValueError: If a param group has no such hyper-parameter or has momentum 0, or every group has LR 0.
+
+    Example:
+        >>> weights, bias = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))
+        >>> optimizer = torch.optim.AdamW([{"params": [weights]}, {"params": [bias], "lr": 0.05}], lr=0.1)
+        >>> lr = HyperParameter("lr", optimizer)
+        >>> lr.write([1.0])
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [1.0, 0.5]
+        >>> optimizer.param_groups[1]["lr"] = 0.3
+        >>> lr.changed()
+        1
+    """
+
+    def __init__(self, name: str, optimizer: Optimizer) -> None:
+        self.name = name
+        self.written: list[float] = []
+        self._optimizer = optimizer
+        self._tensors: list[tuple[Tensor, int] | None] = []
+        self._ratios: list[float] = []
+        built = [self._built(index, group) for index, group in enumerate(optimizer.param_groups)]
+        # The value that has ratio 1; 0 stands for "no ratios".
+        self._reference = 0.0 if name == "momentum" else max(built)
+        if name == "lr" and self._reference == 0.0:
+            raise ValueError(
+                f"lr=0: {type(optimizer).__name__} was built with it in every param group, which leaves no ratio to "
+                "keep; build it with a positive lr"
+            )
+
+    def write(self, values: Sequence[float]) -> None:
+        """Set the hyper-parameter in every param group.
+
+        Args:
+            values: One value for all, spread by the groups' ratios, or one a group.
+
+        Raises:
+            ValueError: If there are several values, and not one a group.
+        """
+        groups = self._optimizer.param_groups
+        self.refuse_count(len(values))
+        if len(groups) > len(self._ratios):
+            added = list(enumerate(groups))[len(self._ratios) :]
+            self._ratios += [
+                self._built(index, group) / self._reference if self._reference else 1.0 for index, group in added
+            ]
+        if len(values) == 1:
+            value = values[0]
+            values = [value * ratio for ratio in self._ratios]
+        self._tensors = [self._set(group, value) for group, value in zip(groups, values, strict=True)]
+        self.written = list(values)
+
+    def refuse_count(self, count: int) -> None:
+        """Refuse several values that are not one a param group.
+
+        Raises:
+            ValueError: If there are.
+        """
+        groups = len(self._optimizer.param_groups)
+        if count not in (1, groups):
+            raise ValueError(
+                f"{self.name}=[...]: a list of {count} for the {groups} param groups of "
+                f"{type(self._optimizer).__name__}; give one a group, or one for all"
+            )
+
+    def changed(self) -> int | None:
+        """Return the index of the first param group whose value somebody else has changed since the last write."""
+        groups = self._optimizer.param_groups
+        for index, (value, watched) in enumerate(zip(self.written, self._tensors, strict=True)):
+            found = self._get(groups[index])
+            if watched is not None:
+                if found is not watched[0] or found._version != watched[1]:
+                    return index
+            elif found is not value and (isinstance(found, Tensor) or found != value):
+                return index
+        return None
+
+    def found(self, index: int) -> Any:
+        """Return what a param group holds now."""
+        return self._get(self._optimizer.param_groups[index])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on with the same ratios."""
+        return {"reference": self._reference, "ratios": list(self._ratios)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the ratios of an earlier run."""
+        self._reference, self._ratios = state["reference"], list(state["ratios"])
+
+    def _get(self, group: dict[str, Any]) -> Any:
+        if self.name == "momentum" and "betas" in group:
+            return group["betas"][0]
+        return group[self.name]
+
+    def _set(self, group: dict[str, Any], value: float) -> tuple[Tensor, int] | None:
+        found = self._get(group)
+        if isinstance(found, Tensor):
+            with torch.no_grad():
+                found.fill_(value)
+            return found, found._version
+        if self.name == "momentum" and "betas" in group:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group[self.name] = value
+        return None
+
+    def _built(self, index: int, group: dict[str, Any]) -> float:
+        optimizer = type(self._optimizer).__name__
+        if self.name == "momentum":
+            if "betas" not in group and not float(group.get("momentum", 0.0)):
+                raise ValueError(
+                    f"momentum={group.get('momentum')!r}: {optimizer} has no momentum in param group {index}; build it "
+                    "with one, or leave it alone with cycle_momentum=False"
+                )
+        elif self.name not in group:
+            raise ValueError(
+                f"{self.name}=None: {optimizer} has none in param group {index}; leave it out of the schedule"
+            )
+        return float(self._get(group))

@@ -1,0 +1,308 @@
+"""Schedules as pure values: composition of curves, and the cycles that come of it.
+
+`Join`, `Scale`, `Repeat` and `Peak` are curves made of curves; the shapes themselves are in `lightning_lr.curves`.
+
+>>> warm_restarts = Join((Anneal(0.0, 0.1, "linear"), Repeat(Anneal(0.1, 0.0), cycles=2)), ("20%",))
+>>> [round(warm_restarts.at(step, Horizon(10)), 3) for step in range(10)]
+[0.0, 0.05, 0.1, 0.085, 0.05, 0.015, 0.1, 0.085, 0.05, 0.015]
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
+
+from lightning_lr.arguments import require_int, require_number, require_one_of
+from lightning_lr.curves import Anneal, Curve, Flat, Function, Shape, Staircase, Values, as_curve
+from lightning_lr.cycles import Cycle, lengthening, proportional
+from lightning_lr.durations import Duration, Horizon, require_length
+
+__all__ = [
+    "Anneal",
+    "Curve",
+    "Cycle",
+    "Flat",
+    "Function",
+    "Horizon",
+    "Join",
+    "Peak",
+    "Repeat",
+    "Scale",
+    "Staircase",
+]
+
+
+@dataclass(frozen=True)
+class Join(Curve):
+    """Curves one after the other; each begins at its own update 0.
+
+    A percentage inside a part is a share of the whole, as it is outside.
+
+    Args:
+        curves: Two or more, in order.
+        boundaries: Where the second begins, the third, and so on, as durations from the start; at least one update.
+        argument: What the user knows the boundaries as; it is named when they are refused.
+
+    Raises:
+        ValueError: If there is not one boundary fewer than curves, or a part is left without an update.
+
+    Example:
+        >>> [Join((Flat(1.0), Flat(2.0)), ("50%",)).at(step, Horizon(4)) for step in range(4)]
+        [1.0, 1.0, 2.0, 2.0]
+    """
+
+    curves: tuple[Curve, ...]
+    boundaries: tuple[Duration, ...]
+    argument: str = field(default="boundaries", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curves", tuple(as_curve("curves", curve) for curve in self.curves))
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        if len(self.curves) < 2 or len(self.boundaries) != len(self.curves) - 1:
+            raise ValueError(
+                f"{self.argument}={list(self.boundaries)!r}: {len(self.curves)} curves were given; "
+                "pass two or more curves and one boundary fewer than curves"
+            )
+        for boundary in self.boundaries:
+            require_length(self.argument, boundary)
+
+    def bind(self, horizon: Horizon) -> Values:  # noqa: D102
+        parts = self._parts(horizon)
+        starts = [start for start, _, _ in parts]
+        bound = [curve.bind(part) for _, curve, part in parts]
+
+        def value(step: int) -> float:
+            index = bisect_right(starts, step) - 1
+            return bound[index](step - starts[index])
+
+        return value
+
+    def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
+        cycles = [
+            replace(cycle, start=cycle.start + start, end=cycle.end + start)
+            for start, curve, part in self._parts(horizon)
+            for cycle in curve.cycles(part)
+        ]
+        return tuple(replace(cycle, index=index) for index, cycle in enumerate(cycles))
+
+    def _parts(self, horizon: Horizon) -> list[tuple[int, Curve, Horizon]]:
+        ends = [*(max(1, horizon.updates(boundary)) for boundary in self.boundaries), horizon.total_steps]
+        starts = [0, *ends[:-1]]
+        if any(start >= end for start, end in zip(starts, ends, strict=True)):
+            raise ValueError(
+                f"{self.argument}={list(self.boundaries)!r}: in a run of {horizon.total_steps} updates a part from "
+                f"{starts[1:]} on would have none; shorten it or train for longer"
+            )
+        return [
+            (start, curve, horizon.part(end - start))
+            for start, end, curve in zip(starts, ends, self.curves, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Scale(Curve):
+    """A curve times a factor.
+
+    Example:
+        >>> Scale(Flat(0.5), 0.1).at(0, Horizon(1))
+        0.05
+    """
+
+    curve: Curve
+    factor: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curve", as_curve("curve", self.curve))
+        require_number("factor", self.factor)
+
+    def bind(self, horizon: Horizon) -> Values:  # noqa: D102
+        values, factor = self.curve.bind(horizon), float(self.factor)
+        return lambda step: factor * values(step)
+
+    def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
+        return self.curve.cycles(horizon)
+
+
+@dataclass(frozen=True, init=False)
+class Repeat(Curve):
+    """A curve again and again: each repetition is a cycle, and begins at the curve's own update 0.
+
+    - ``cycles=M`` shares the horizon of ``N`` out in proportion to ``cycle_mult**i``; with ``cycle_mult=1`` cycle ``i``
+      begins at update ``N * i // M``.
+    - ``cycle=T`` gives cycle ``i`` ``round(T * cycle_mult**i)`` updates until the horizon is used up; the last one may
+      be cut.
+
+    A percentage inside the curve is a share of the cycle.
+
+    Args:
+        curve: What each cycle does.
+        cycles: How many, at least 1.
+        cycle: Length of the first.
+        cycle_mult: How much longer each cycle is than the one before, at least 1, fractions allowed.
+        start_decay: What a cycle's start is multiplied by after each cycle, above 0 and at most 1.
+        end_decay: The same for its end. Where the two differ, ``curve`` must be an `Anneal`: it has a start and an end.
+
+    Raises:
+        TypeError: If ``curve`` is no curve, or has no start and end where the decays differ.
+        ValueError: If not exactly one of ``cycles`` and ``cycle`` is given, a number is out of its range, or a cycle
+            would be left without an update.
+
+    Example:
+        >>> [cycle.end - cycle.start for cycle in Repeat(Flat(1.0), cycle=1, cycle_mult=2).cycles(Horizon(10))]
+        [1, 2, 4, 3]
+    """
+
+    curve: Curve
+    count: int | None
+    first: Duration | None
+    cycle_mult: float
+    start_decay: float
+    end_decay: float
+
+    # Written out, for `cycles` is an argument here and the method of every curve.
+    def __init__(
+        self,
+        curve: Curve,
+        *,
+        cycles: int | None = None,
+        cycle: Duration | None = None,
+        cycle_mult: float = 1,
+        start_decay: float = 1.0,
+        end_decay: float = 1.0,
+    ) -> None:
+        require_one_of("cycles", cycles, "cycle", cycle)
+        if cycles is not None:
+            require_int("cycles", cycles, at_least=1)
+        if cycle is not None:
+            require_length("cycle", cycle)
+        require_number("cycle_mult", cycle_mult, at_least=1.0)
+        require_number("start_decay", start_decay, above=0.0, at_most=1.0)
+        require_number("end_decay", end_decay, above=0.0, at_most=1.0)
+        if start_decay != end_decay and not isinstance(curve, Anneal):
+            raise TypeError(f"curve={curve!r}: it has no start and end to decay apart; pass an Anneal, or equal decays")
+        for name, value in {
+            "curve": as_curve("curve", curve),
+            "count": cycles,
+            "first": cycle,
+            "cycle_mult": cycle_mult,
+            "start_decay": start_decay,
+            "end_decay": end_decay,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def bind(self, horizon: Horizon) -> Values:  # noqa: D102
+        ends = self._ends(horizon)
+        self._refuse_overtaking(len(ends) - 1)
+        start = end = 0
+        values: Values
+
+        def value(step: int) -> float:
+            nonlocal start, end, values
+            # Steps mostly come in order: the cycle at hand is kept, and the answer does not depend on it.
+            if not start <= step < end:
+                index = bisect_right(ends, step)
+                start, end = ends[index - 1] if index else 0, ends[index]
+                values = self._in_cycle(index).bind(Horizon(end - start, horizon.steps_per_epoch))
+            return values(step - start)
+
+        return value
+
+    def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
+        total = horizon.total_steps
+        return tuple(
+            Cycle(index, start, min(end, total), complete=end <= total)
+            for index, (start, end) in enumerate(pairwise([0, *self._ends(horizon)]))
+        )
+
+    def _ends(self, horizon: Horizon) -> list[int]:
+        if self.count is not None:
+            return proportional(horizon.total_steps, self.count, self.cycle_mult)
+        assert self.first is not None
+        first = max(1, horizon.updates(self.first))
+        return list(accumulate(lengthening(horizon.total_steps, first, self.cycle_mult)))
+
+    def _refuse_overtaking(self, last: int) -> None:
+        first, cycle = self._in_cycle(0), self._in_cycle(last)
+        if not (isinstance(first, Anneal) and isinstance(cycle, Anneal)):
+            return
+        if (first.start - first.end) * (cycle.start - cycle.end) < 0:
+            raise ValueError(
+                f"decays of {self.start_decay!r} and {self.end_decay!r}: by cycle {last} the bounds {first.start:g} and "
+                f"{first.end:g} have become {cycle.start:g} and {cycle.end:g} and changed places; let them decay alike, "
+                "or start with the lower one lower"
+            )
+
+    def _in_cycle(self, index: int) -> Curve:
+        if self.start_decay == self.end_decay:
+            return self.curve if self.start_decay == 1.0 else Scale(self.curve, self.start_decay**index)
+        assert isinstance(self.curve, Anneal)
+        return replace(
+            self.curve,
+            start=self.curve.start * self.start_decay**index,
+            end=self.curve.end * self.end_decay**index,
+        )
+
+
+@dataclass(frozen=True)
+class Peak(Curve):
+    """Up to a peak and down again, once: the curve of 1cycle.
+
+    The peak is at update ``p = max(0, floor(pct_start * N + 0.5) - 1)`` of ``N``, the end at update ``N - 1``. With
+    ``three_phase`` the curve is back at its start at update ``2 * p`` and goes on to its end from there. Where two of
+    these fall on one update, the peak comes before the end, and the end before the return to the start.
+
+    Args:
+        start: Value at update 0.
+        peak: Value at update ``p``.
+        end: Value at update ``N - 1``.
+        pct_start: Share of the run that rises, in (0, 1); at most 0.5 with ``three_phase``.
+        shape: Of every phase, as in `Anneal`.
+        three_phase: Whether to fall as steeply as it rose, and then further down.
+
+    Raises:
+        ValueError: If ``pct_start`` is out of its range, or a value or the shape is refused by `Anneal`.
+
+    Example:
+        >>> [round(Peak(0.1, 1.0, 0.0, shape="linear").at(step, Horizon(10)), 3) for step in range(10)]
+        [0.1, 0.55, 1.0, 0.857, 0.714, 0.571, 0.429, 0.286, 0.143, 0.0]
+    """
+
+    start: float
+    peak: float
+    end: float
+    pct_start: float = 0.3
+    shape: Shape = "cos"
+    three_phase: bool = False
+
+    def __post_init__(self) -> None:
+        require_number("pct_start", self.pct_start, above=0.0, below=1.0)
+        if self.three_phase and self.pct_start > 0.5:
+            raise ValueError(
+                f"pct_start={self.pct_start!r}: with three_phase=True the way down mirrors the way up; pass at most 0.5"
+            )
+        Anneal(self.start, self.peak, self.shape)
+        Anneal(self.peak, self.end, self.shape)
+
+    def bind(self, horizon: Horizon) -> Values:  # noqa: D102
+        last = horizon.total_steps - 1
+        peak = max(0, math.floor(self.pct_start * horizon.total_steps + 0.5) - 1)
+        if peak == last:
+            knots = [(0, self.start), (peak, self.peak)]
+        elif self.three_phase and 0 < 2 * peak < last:
+            knots = [(0, self.start), (peak, self.peak), (2 * peak, self.start), (last, self.end)]
+        else:
+            knots = [(0, self.start), (peak, self.peak), (last, self.end)]
+        # A peak at update 0 leaves nothing to rise, and nothing to return to.
+        ways = [(knot, after) for knot, after in pairwise(knots) if knot[0] < after[0]]
+        if not ways:
+            return Flat(self.peak).bind(horizon)
+        curves = [Anneal(before[1], after[1], self.shape) for before, after in ways[:-1]]
+        curves.append(Anneal(ways[-1][0][1], ways[-1][1][1], self.shape, reaches="both"))
+        if len(curves) == 1:
+            return curves[0].bind(horizon)
+        return Join(tuple(curves), tuple(before[0] for before, _ in ways[1:])).bind(horizon)
+
+    def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
+        return (Cycle(0, 0, horizon.total_steps),)
