@@ -4,6 +4,7 @@ from lightning_lr.callbacks.policies import SGDR as SGDR
 from lightning_lr.callbacks.policies import OneCycle as OneCycle
 from lightning_lr.callbacks.policies import StepDecay as StepDecay
 from lightning_lr.callbacks.schedule import Schedule as Schedule
+from lightning_lr.callbacks.snapshot import SnapshotCheckpoint as SnapshotCheckpoint
 from lightning_lr.curves import Anneal as Anneal
 from lightning_lr.curves import Curve as Curve
 from lightning_lr.curves import Flat as Flat
@@ -12,9 +13,11 @@ from lightning_lr.curves import Staircase as Staircase
 from lightning_lr.cycles import Cycle as Cycle
 from lightning_lr.durations import Duration as Duration
 from lightning_lr.durations import Horizon as Horizon
+from lightning_lr.ensemble import SnapshotEnsemble as SnapshotEnsemble
 from lightning_lr.schedules import Join as Join
 from lightning_lr.schedules import Peak as Peak
 from lightning_lr.schedules import Repeat as Repeat
 from lightning_lr.schedules import Scale as Scale
+from lightning_lr.snapshots import Snapshots as Snapshots
 
 __version__ = "0.1.0"

@@ -36,7 +36,10 @@ def require_number(
     # A bool is an int to Python, and no hyper-parameter; numpy's scalars are as good as a float.
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument}={value!r}: not a number; {remedy}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int or a fraction beyond every float
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{argument}={value!r}: not finite; {remedy}")
     if not (above < number < below and at_least <= number <= at_most):

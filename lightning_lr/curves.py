@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -177,6 +177,7 @@ class Staircase(Curve):
         for milestone in self.milestones or ():
             require_length("milestones", milestone)
         if self.milestones is not None:
+            object.__setattr__(self, "milestones", tuple(self.milestones))
             if not self.milestones:
                 raise ValueError("milestones=[]: there is nothing to step at; give one or more durations")
             # Amounts in one unit can be compared before the horizon is known; the rest is checked when it is.
@@ -186,13 +187,18 @@ class Staircase(Curve):
 
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
         if self.every is not None:
-            length = max(1, horizon.updates(self.every))
-            stairs = list(range(length, horizon.total_steps, length))
+            length = max(1, horizon.updates(self.every, "every"))
+            stairs: Sequence[int] = range(length, horizon.total_steps, length)
         else:
-            stairs = [max(1, horizon.updates(milestone)) for milestone in self.milestones or ()]
+            stairs = [max(1, horizon.updates(milestone, "milestones")) for milestone in self.milestones or ()]
             if any(stair >= later for stair, later in pairwise(stairs)):
                 self._refuse_order(f" (updates {stairs})")
         initial, factor = float(self.initial), float(self.factor)
+        steepest = bisect_right(stairs, horizon.total_steps - 1)
+        try:
+            factor**steepest
+        except OverflowError:
+            raise ValueError(f"factor={self.factor!r}: {steepest} times over it is no float; pass at most 1") from None
         return lambda step: initial * factor ** bisect_right(stairs, step)
 
     def _refuse_order(self, resolved: str = "") -> None:
@@ -232,6 +238,7 @@ def as_curve(argument: str, value: object) -> Curve:
 
     Raises:
         TypeError: If it is none of these.
+        ValueError: If it is a negative number.
 
     Example:
         >>> as_curve("lr", 0.1)
@@ -240,7 +247,7 @@ def as_curve(argument: str, value: object) -> Curve:
     if isinstance(value, Curve):
         return value
     if isinstance(value, Real):
-        return Flat(require_number(argument, value))
+        return Flat(require_number(argument, value, at_least=0.0))
     if callable(value):
         return Function(value)
     raise TypeError(f"{argument}={value!r}: not a schedule; pass a number, a function of the update, or a curve")

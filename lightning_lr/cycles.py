@@ -58,9 +58,11 @@ def proportional(total_steps: int, cycles: int, cycle_mult: float) -> list[int]:
     # The first cycle is the shortest.
     if ends[0] == 0:
         needed = -(-whole // weights[0])
+        # Python does not write an int of thousands of digits, and nobody trains for so long.
+        remedy = f" or train for {needed} updates or more" if needed < 10**12 else ""
         raise ValueError(
             f"cycles={cycles!r}: with cycle_mult={cycle_mult!r} the first cycle gets no update of {total_steps}; "
-            f"ask for fewer cycles or train for {needed} updates or more"
+            f"ask for fewer cycles{remedy}"
         )
     return ends
 
@@ -86,6 +88,9 @@ def _rounded_powers(first: int, mult: Fraction) -> Iterator[int]:
     numerator, denominator = first, 1
     while True:
         numerator, denominator = numerator * mult.numerator, denominator * mult.denominator
+        # By now no power is half way between two integers: 512 bits tell it from its neighbours as well as all would.
+        spare = max(0, denominator.bit_length() - 512)
+        numerator, denominator = numerator >> spare, denominator >> spare
         whole, rest = divmod(numerator, denominator)
         # Python's `round`: the nearest integer, and of two that are as near the even one.
         yield whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))

@@ -48,19 +48,19 @@ class Horizon:
         if self.steps_per_epoch is not None:
             require_int("steps_per_epoch", self.steps_per_epoch, at_least=1)
 
-    def updates(self, duration: Duration) -> int:
+    def updates(self, duration: Duration, argument: str = "duration") -> int:
         """Turn a duration into optimizer updates, rounded half up.
 
         Raises:
             TypeError, ValueError: If the duration cannot be read, or is in epochs where these have no fixed length.
         """
-        amount, unit = parse(duration)
+        amount, unit = parse(duration, argument)
         if unit == "%":
             amount *= Fraction(self.whole or self.total_steps, 100)
         elif unit == "ep":
             if self.steps_per_epoch is None:
                 raise ValueError(
-                    f"duration={duration!r}: an epoch has no fixed number of updates here; give the duration in "
+                    f"{argument}={duration!r}: an epoch has no fixed number of updates here; give the duration in "
                     'updates ("500st") or as a share of the run ("30%")'
                 )
             amount *= self.steps_per_epoch

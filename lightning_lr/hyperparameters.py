@@ -49,6 +49,11 @@ class HyperParameter:
         self._tensors: list[tuple[Tensor, int] | None] = []
         self._ratios: list[float] = []
         built = [self._built(index, group) for index, group in enumerate(optimizer.param_groups)]
+        # A group that is added later is to find in the defaults what the optimizer was built with.
+        if (name in optimizer.defaults or "betas" in optimizer.defaults) and torch.is_tensor(
+            self._get(optimizer.defaults)
+        ):
+            self._replace(optimizer.defaults, self._get(optimizer.defaults).clone())
         # The value that has ratio 1; 0 stands for "no ratios".
         self._reference = 0.0 if name == "momentum" else max(built)
         if name == "lr" and self._reference == 0.0:
@@ -76,6 +81,8 @@ class HyperParameter:
         if len(values) == 1:
             value = values[0]
             values = [value * ratio for ratio in self._ratios]
+        if len(groups) != len(self._tensors):
+            self._unshare()
         self._tensors = [self._set(group, value) for group, value in zip(groups, values, strict=True)]
         self.written = list(values)
 
@@ -121,16 +128,30 @@ class HyperParameter:
             return group["betas"][0]
         return group[self.name]
 
+    def _unshare(self) -> None:
+        # torch puts the one tensor of its defaults into every group that has none of its own: it cannot hold a value a
+        # group.
+        defaults = self._optimizer.defaults
+        taken = {id(value) for value in (*defaults.values(), *defaults.get("betas", ()))}
+        for group in self._optimizer.param_groups:
+            found = self._get(group)
+            if isinstance(found, Tensor) and id(found) in taken:
+                self._replace(group, found.clone())
+            taken.add(id(self._get(group)))
+
+    def _replace(self, group: dict[str, Any], value: Any) -> None:
+        if self.name == "momentum" and "betas" in group:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group[self.name] = value
+
     def _set(self, group: dict[str, Any], value: float) -> tuple[Tensor, int] | None:
         found = self._get(group)
         if isinstance(found, Tensor):
             with torch.no_grad():
                 found.fill_(value)
             return found, found._version
-        if self.name == "momentum" and "betas" in group:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group[self.name] = value
+        self._replace(group, value)
         return None
 
     def _built(self, index: int, group: dict[str, Any]) -> float:

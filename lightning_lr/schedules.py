@@ -88,11 +88,15 @@ class Join(Curve):
         return tuple(replace(cycle, index=index) for index, cycle in enumerate(cycles))
 
     def _parts(self, horizon: Horizon) -> list[tuple[int, Curve, Horizon]]:
-        ends = [*(max(1, horizon.updates(boundary)) for boundary in self.boundaries), horizon.total_steps]
+        ends = [
+            *(max(1, horizon.updates(boundary, self.argument)) for boundary in self.boundaries),
+            horizon.total_steps,
+        ]
         starts = [0, *ends[:-1]]
         if any(start >= end for start, end in zip(starts, ends, strict=True)):
+            given = self.boundaries[0] if self.argument != "boundaries" else list(self.boundaries)
             raise ValueError(
-                f"{self.argument}={list(self.boundaries)!r}: in a run of {horizon.total_steps} updates a part from "
+                f"{self.argument}={given!r}: in a run of {horizon.total_steps} updates a part from "
                 f"{starts[1:]} on would have none; shorten it or train for longer"
             )
         return [
@@ -195,17 +199,22 @@ class Repeat(Curve):
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
         ends = self._ends(horizon)
         self._refuse_overtaking(len(ends) - 1)
-        start = end = 0
-        values: Values
+        kept: tuple[int, int, Values] | None = None
 
         def value(step: int) -> float:
-            nonlocal start, end, values
-            # Steps mostly come in order: the cycle at hand is kept, and the answer does not depend on it.
-            if not start <= step < end:
+            nonlocal kept
+            # Steps mostly come in order: the cycle at hand is kept, and the answer does not depend on it. One tuple,
+            # read once and replaced whole: another thread may ask for another cycle in between.
+            current = kept
+            if current is None or not current[0] <= step < current[1]:
                 index = bisect_right(ends, step)
                 start, end = ends[index - 1] if index else 0, ends[index]
-                values = self._in_cycle(index).bind(Horizon(end - start, horizon.steps_per_epoch))
-            return values(step - start)
+                current = kept = (
+                    start,
+                    end,
+                    self._in_cycle(index).bind(Horizon(end - start, horizon.steps_per_epoch)),
+                )
+            return current[2](step - current[0])
 
         return value
 
@@ -220,18 +229,19 @@ class Repeat(Curve):
         if self.count is not None:
             return proportional(horizon.total_steps, self.count, self.cycle_mult)
         assert self.first is not None
-        first = max(1, horizon.updates(self.first))
+        first = max(1, horizon.updates(self.first, "cycle"))
         return list(accumulate(lengthening(horizon.total_steps, first, self.cycle_mult)))
 
     def _refuse_overtaking(self, last: int) -> None:
         first, cycle = self._in_cycle(0), self._in_cycle(last)
         if not (isinstance(first, Anneal) and isinstance(cycle, Anneal)):
             return
-        if (first.start - first.end) * (cycle.start - cycle.end) < 0:
+        falls = first.start >= first.end
+        if (falls and cycle.start < cycle.end) or (not falls and cycle.start > cycle.end):
             raise ValueError(
-                f"decays of {self.start_decay!r} and {self.end_decay!r}: by cycle {last} the bounds {first.start:g} and "
-                f"{first.end:g} have become {cycle.start:g} and {cycle.end:g} and changed places; let them decay alike, "
-                "or start with the lower one lower"
+                f"decays of {self.start_decay!r} and {self.end_decay!r}: by cycle {last} the bounds {first.start:g} "
+                f"and {first.end:g} have become {cycle.start:g} and {cycle.end:g} and changed places; let them decay "
+                "alike, or start with the lower one lower"
             )
 
     def _in_cycle(self, index: int) -> Curve:

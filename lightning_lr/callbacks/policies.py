@@ -53,6 +53,8 @@ class StepDecay(Schedule):
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
+        if milestones is not None and (isinstance(milestones, str) or not isinstance(milestones, Sequence)):
+            raise TypeError(f'milestones={milestones!r}: not a list; pass a list of durations, ["50%", "75%"]')
         stairs = None if milestones is None else tuple(milestones)
         lr = _per_group(lambda rate: Staircase(rate, factor, every, stairs), initial_lr=initial_lr)
         super().__init__(lr=lr, optimizer=optimizer, total_steps=total_steps, on_new_horizon=on_new_horizon)
@@ -140,6 +142,11 @@ class SGDR(Schedule):
         def rates(high: float, low: float) -> Curve:
             if low > high:
                 raise ValueError(f"min_lr={low!r}: above max_lr={high!r}; pass a min_lr of at most max_lr")
+            if low and cycles is not None and high * max_lr_decay ** (cycles - 1) < low * min_lr_decay ** (cycles - 1):
+                raise ValueError(
+                    f"max_lr_decay={max_lr_decay!r}, min_lr_decay={min_lr_decay!r}: by cycle {cycles - 1} max_lr would "
+                    "be below min_lr; let them decay alike, or pass a lower min_lr"
+                )
             # A lower bound of 0 stays there whatever it is multiplied by.
             return restarts(0.0, high, low, max_lr_decay, min_lr_decay if low else max_lr_decay)
 
@@ -213,8 +220,13 @@ class OneCycle(Schedule):
         def peak(start: float, top: float, end: float) -> Curve:
             return Peak(start, top, end, pct_start, anneal_strategy, three_phase)
 
+        def rates(top: float) -> Curve:
+            first = require_number("max_lr / div_factor", top / div_factor)
+            last = require_number("max_lr / div_factor / final_div_factor", first / final_div_factor)
+            return peak(first, top, last)
+
         super().__init__(
-            lr=_per_group(lambda top: peak(top / div_factor, top, top / div_factor / final_div_factor), max_lr=max_lr),
+            lr=_per_group(rates, max_lr=max_lr),
             momentum=peak(max_momentum, base_momentum, max_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,

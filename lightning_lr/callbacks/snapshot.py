@@ -1,0 +1,360 @@
+"""`SnapshotCheckpoint`: the weights at the end of each cycle, in a folder that `SnapshotEnsemble` reads."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_lr.arguments import require_choice, require_int
+from lightning_lr.cycles import Cycle
+from lightning_lr.snapshots import Snapshots, SnapshotWriter
+from lightning_lr.weights import as_floating_dtype, check_state_dict
+
+_SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
+_AVERAGING = (WeightAveraging, StochasticWeightAveraging)
+_T = TypeVar("_T")
+
+
+class _Policy(Protocol):
+    """What a policy offers to whom it concerns; any callback that has `run_cycles` is taken for one."""
+
+    step: int
+    optimizer_index: int | None
+    current: dict[str, tuple[float, ...]]
+    run_cycles: tuple[Cycle, ...]
+
+
+class SnapshotCheckpoint(Callback):
+    """Write a snapshot after the last update of each cycle.
+
+    The cycles are those of the policy in the same trainer (`SGDR`, `OneCycle`, …); the snapshots are the raw weights
+    and buffers of the module, one safetensors file a cycle and a manifest. A run that is killed at any instant and
+    resumed from any of its checkpoints ends with the same files as one that was not. Beside it, `ModelCheckpoint` does
+    as ever.
+
+    Args:
+        dirpath: The folder. None is ``snapshots`` in the logger's directory, or in ``default_root_dir`` where there is
+            no logger, and where the run's first life wrote when it is resumed; `dirpath` tells it during the fit.
+        keep_last: Number of newest snapshots that are kept; None keeps all.
+        save_last_partial: Also take one where the run ends inside a cycle; its row has ``complete=False``.
+        dtype: What floating tensors are cast to, such as ``"float16"``; None keeps them as they are.
+        optimizer: Index of the optimizer whose policy tells the cycles; needed where several policies have cycles.
+        on_existing: What a fit does that finds another run's snapshots in the folder: ``"error"`` stops before
+            training, ``"overwrite"`` deletes them when training starts.
+
+    Raises:
+        TypeError, ValueError: If an argument makes no sense; at fit start, if no policy has cycles, several have, or
+            the module holds what a snapshot cannot.
+        FileExistsError: At fit start, if the folder belongs to another run.
+        RuntimeError: At fit start, if the strategy shards the weights.
+
+    Example:
+        >>> SnapshotCheckpoint("snapshots", keep_last=5, dtype="float16").dirpath.name
+        'snapshots'
+        >>> SnapshotCheckpoint(keep_last=0)
+        Traceback (most recent call last):
+        ValueError: keep_last=0: out of range; pass an int of at least 1
+
+    Reference:
+        Huang et al., "Snapshot Ensembles: Train 1, get M for free", 2017, https://arxiv.org/abs/1704.00109
+    """
+
+    def __init__(
+        self,
+        dirpath: str | os.PathLike[str] | None = None,
+        keep_last: int | None = None,
+        save_last_partial: bool = False,
+        dtype: torch.dtype | str | None = None,
+        optimizer: int | None = None,
+        on_existing: str = "error",
+    ) -> None:
+        super().__init__()
+        if keep_last is not None:
+            require_int("keep_last", keep_last, at_least=1)
+        if optimizer is not None:
+            require_int("optimizer", optimizer, at_least=0)
+        require_choice("save_last_partial", save_last_partial, (False, True))
+        require_choice("on_existing", on_existing, ("error", "overwrite"))
+        self.keep_last = keep_last
+        self.save_last_partial = save_last_partial
+        self.dtype = as_floating_dtype(dtype)
+        self.optimizer = optimizer
+        self.on_existing = on_existing
+        self._given = None if dirpath is None else _local(dirpath)
+        self._key = {"dirpath": None if dirpath is None else os.fspath(dirpath), "optimizer": optimizer}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.dirpath: Path | None = self._given
+        self.run_id: str | None = None
+        self._restored: dict[str, Any] | None = None
+        self._policy: _Policy | None = None
+        self._writer: SnapshotWriter | None = None
+        # The cycle that ended last: in a checkpoint, it tells a resumed run what it needs for a row and cannot know.
+        self._ended: dict[str, Any] | None = None
+        # The cycle whose snapshot has the module's very weights, as long as it has.
+        self._unchanged: int | None = None
+        self._metrics_before: dict[str, Tensor] = {}
+        self._lr: float | None = None
+
+    @property
+    def state_key(self) -> str:
+        """What the state is kept under in a checkpoint: callbacks with two folders live in one trainer."""
+        return self._generate_state_key(**self._key)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the folder, the run it belongs to, and the cycle that ended last."""
+        if self.run_id is None:
+            return {}
+        return {"dirpath": str(self.dirpath), "run_id": self.run_id, "ended": self._ended}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the folder and the run. Used by the next fit only: a test also reads checkpoints."""
+        self._restored = state_dict
+
+    # Before training
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forget the run before; a checkpoint is read after this."""
+        if stage != "fit":
+            return
+        self._forget()
+        if isinstance(trainer.strategy, _SHARDED):
+            raise RuntimeError(
+                f"strategy={type(trainer.strategy).__name__}: no process has all of the weights, and "
+                "SnapshotCheckpoint does not gather them yet; use a strategy that does not shard, such as ddp"
+            )
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if self.save_last_partial and any(
+            isinstance(other, _AVERAGING) for other in callbacks[: callbacks.index(self)]
+        ):
+            raise ValueError(
+                "save_last_partial=True: at the end of training a callback before SnapshotCheckpoint puts averaged "
+                "weights in place of the raw ones; put SnapshotCheckpoint before it in Trainer(callbacks=[...])"
+            )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Settle the run and its folder, and refuse all that can be refused before the first batch."""
+        if not _policies(trainer):
+            raise ValueError(_no_cycles("there is no policy in the trainer"))
+        check_state_dict(pl_module.state_dict())
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        restored = self._restored or {}
+        # Asked on every rank: the logger's directory is broadcast.
+        default = os.path.join(trainer.log_dir or trainer.default_root_dir, "snapshots")
+        dirpath = self._given or _local(restored.get("dirpath") or default)
+        run_id = restored.get("run_id") or uuid.uuid4().hex
+        self.dirpath, self.run_id = trainer.strategy.broadcast((dirpath, run_id))
+        self._ended = restored.get("ended")
+        writer = SnapshotWriter(self.dirpath, self.run_id)
+        _on_rank_zero(trainer, lambda: writer.check(overwrite=self.on_existing == "overwrite"))
+        self._writer = writer
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the policy, and take the snapshot that a run killed at a cycle's end has missed."""
+        if self._writer is None:
+            return
+        self._policy = self._find_policy(trainer)
+        lost = _on_rank_zero(trainer, lambda: self._open(trainer, pl_module))
+        if lost:
+            rank_zero_warn(
+                f"SnapshotCheckpoint: {self.dirpath} lacks the snapshots of cycles {', '.join(map(str, lost))}, which "
+                "this run has behind it; restore the files from a copy, or resume from an earlier checkpoint"
+            )
+
+    def _find_policy(self, trainer: pl.Trainer) -> _Policy:
+        chosen = [policy for policy in _policies(trainer) if self.optimizer in (None, policy.optimizer_index)]
+        cyclic = [policy for policy in chosen if policy.run_cycles]
+        if not cyclic:
+            names = ", ".join(type(policy).__name__ for policy in chosen)
+            of = "" if self.optimizer is None else f" of optimizer {self.optimizer}"
+            raise ValueError(_no_cycles(f"{names} has none" if names else f"there is no policy{of}"))
+        if len(cyclic) > 1:
+            names = ", ".join(f"{type(policy).__name__} of optimizer {policy.optimizer_index}" for policy in cyclic)
+            raise ValueError(
+                f"optimizer={self.optimizer}: several policies have cycles ({names}); tell SnapshotCheckpoint whose to "
+                "follow, such as optimizer=0"
+            )
+        return cyclic[0]
+
+    def _open(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[int]:
+        """Make the folder ours and complete it; return the finished cycles that cannot be had any more."""
+        assert self._policy is not None
+        assert self._writer is not None
+        self._writer.open(overwrite=self.on_existing == "overwrite")
+        step = self._policy.step
+        finished = [c for c in self._policy.run_cycles if c.end <= step and (c.complete or self.save_last_partial)]
+        if not finished:
+            return []
+        snapshots = Snapshots(self._writer.dirpath)
+        bad = snapshots.problems()
+        good = {row.cycle: row.step for row in snapshots if row.file not in bad}
+        last = finished[-1]
+        if last.end == step and good.get(last.index) != step:
+            ended = self._ended or {}
+            known = ended if (ended.get("cycle"), ended.get("step")) == (last.index, step) else {}
+            self._write(
+                pl_module,
+                cycle=last.index,
+                step=step,
+                epoch=known.get("epoch", trainer.current_epoch),
+                lr=known.get("lr"),
+                complete=last.complete,
+            )
+            good[last.index] = step
+        return [cycle.index for cycle in finished[-(self.keep_last or len(finished)) :] if cycle.index not in good]
+
+    # While training
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note that the weights move on: even a batch that leads to no update changes running statistics."""
+        self._unchanged = None
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Note the learning rate of the update, which the end of the training may not show any more."""
+        policy = self._policy
+        if (
+            self.save_last_partial
+            and policy is not None
+            and optimizer is trainer.optimizers[policy.optimizer_index or 0]
+        ):
+            self._lr = _largest_lr(trainer, policy)
+
+    def on_cycle_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, policy: _Policy, cycle: Cycle) -> None:
+        """Take the snapshot. Called by the policy, between a cycle's last update and the restart.
+
+        Args:
+            trainer: The trainer; its ``global_step`` has not counted the update yet.
+            pl_module: The module whose weights are taken.
+            policy: Who calls.
+            cycle: The cycle that has ended.
+        """
+        if policy is not self._policy:
+            return
+        self._ended = {
+            "cycle": cycle.index,
+            "step": policy.step,
+            "epoch": trainer.current_epoch,
+            "lr": _largest_lr(trainer, policy),
+        }
+        if cycle.complete or self.save_last_partial:
+            _on_rank_zero(trainer, lambda: self._write(pl_module, **cast(Any, self._ended), complete=cycle.complete))
+            self._unchanged = cycle.index
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the metrics of before, by which those that this validation gives are known."""
+        self._metrics_before = {} if self._unchanged is None else dict(trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the metrics into the row of the weights they are of."""
+        cycle, before, self._metrics_before = self._unchanged, self._metrics_before, {}
+        policy, ended = self._policy, self._ended
+        if cycle is None or policy is None or ended is None or policy.step != ended["step"]:
+            return
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if trainer.state.fn != TrainerFn.FITTING or any(isinstance(other, _AVERAGING) for other in callbacks):
+            return
+        # A value that is still the same object is an older one: the training's, or another validation's.
+        given = {k: float(v) for k, v in trainer.callback_metrics.items() if v is not before.get(k)}
+        writer = self._writer
+        if given and writer is not None:
+            _on_rank_zero(trainer, lambda: writer.set_metrics(cycle, given))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the snapshot of a cycle that the end of the training cuts short, if that is wanted."""
+        policy = self._policy
+        if policy is None or not self.save_last_partial:
+            return
+        inside = [cycle.index for cycle in policy.run_cycles if cycle.start < policy.step < cycle.end]
+        if inside:
+            partial = {"cycle": inside[0], "step": policy.step, "epoch": trainer.current_epoch, "lr": self._lr}
+            _on_rank_zero(trainer, lambda: self._write_partial(pl_module, partial))
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Complete the folder of a run that was resumed with nothing left to train, and so never started."""
+        if self._restored is not None and self._policy is None:
+            self.on_train_start(trainer, pl_module)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let go of the run."""
+        self._policy = self._unchanged = self._restored = None
+
+    def _write_partial(self, pl_module: pl.LightningModule, partial: dict[str, Any]) -> None:
+        assert self._writer is not None
+        # Where an earlier life of the run finished the cycle, its snapshot is the better one.
+        if not any(row.cycle == partial["cycle"] and row.complete for row in self._writer.rows):
+            self._write(pl_module, **partial, complete=False)
+
+    def _write(
+        self,
+        pl_module: pl.LightningModule,
+        *,
+        cycle: int,
+        step: int,
+        epoch: int,
+        lr: float | None,
+        complete: bool,
+    ) -> None:
+        assert self._writer is not None
+        state_dict = pl_module.state_dict()
+        self._writer.write(state_dict, cycle=cycle, step=step, epoch=epoch, lr=lr, complete=complete, dtype=self.dtype)
+        if self.keep_last is not None:
+            self._writer.keep_last(self.keep_last)
+
+
+def _policies(trainer: pl.Trainer) -> list[_Policy]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [cast(_Policy, callback) for callback in callbacks if hasattr(callback, "run_cycles")]
+
+
+def _no_cycles(why: str) -> str:
+    return (
+        f"SnapshotCheckpoint: {why}, and a snapshot is taken at the end of a cycle; add a policy that has cycles, such "
+        "as SGDR(max_lr=0.1, cycles=5), to Trainer(callbacks=[...]), or remove SnapshotCheckpoint"
+    )
+
+
+def _largest_lr(trainer: pl.Trainer, policy: _Policy) -> float:
+    groups = trainer.optimizers[policy.optimizer_index or 0].param_groups
+    return float(max(policy.current.get("lr") or [group["lr"] for group in groups]))
+
+
+def _local(dirpath: str | os.PathLike[str]) -> Path:
+    if not isinstance(dirpath, str | os.PathLike):
+        raise TypeError(f"dirpath={dirpath!r}: not a path; pass a folder, or None for the logger's directory")
+    if not os.fspath(dirpath) or "://" in os.fspath(dirpath):
+        raise ValueError(f"dirpath={os.fspath(dirpath)!r}: not a folder of this machine; pass a local dirpath")
+    return Path(dirpath).expanduser().absolute()
+
+
+def _on_rank_zero(trainer: pl.Trainer, work: Callable[[], _T]) -> _T:
+    """Work on rank 0 and tell every rank the outcome: a failure that one keeps to itself is a hang of the others."""
+    value, error = None, None
+    if trainer.is_global_zero:
+        try:
+            value = work()
+        except Exception as caught:
+            error = caught
+    value, failure = trainer.strategy.broadcast((value, None if error is None else f"{type(error).__name__}: {error}"))
+    if error is not None:
+        raise error
+    if failure is not None:
+        raise RuntimeError(f"rank 0 failed: {failure}")
+    return cast(_T, value)

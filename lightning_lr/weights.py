@@ -1,0 +1,158 @@
+"""A state dict as the bytes of one safetensors file, and back: no pickle, and tied weights once."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch.nn.parameter import is_lazy
+
+_STORABLE = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+    *(torch.bool, torch.complex64),
+}
+
+
+def as_floating_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """Read a ``dtype`` argument: a torch dtype or its name, floating.
+
+    Raises:
+        ValueError: If there is no floating dtype of that name.
+        TypeError: If it is neither a dtype nor a string.
+
+    Example:
+        >>> as_floating_dtype("bfloat16")
+        torch.bfloat16
+    """
+    how = 'pass a floating dtype such as "float16", "bfloat16" or torch.float32, or None to keep what the module has'
+    if dtype is None:
+        return None
+    if not isinstance(dtype, str | torch.dtype):
+        raise TypeError(f"dtype={dtype!r}: not a dtype; {how}")
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found not in _STORABLE:
+        raise ValueError(f"dtype={dtype!r}: not a floating dtype that can be stored; {how}")
+    return found
+
+
+def check_state_dict(state_dict: Mapping[str, Any]) -> None:
+    """See that every entry can be stored.
+
+    Raises:
+        TypeError: If an entry is no tensor.
+        ValueError: If it is one that a safetensors file cannot hold.
+    """
+    for name, value in state_dict.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"state_dict[{name!r}]: {type(value).__name__}, and a snapshot holds tensors only; make it a "
+                "buffer, or return a tensor from get_extra_state"
+            )
+        if is_lazy(value) or value.is_meta:
+            raise ValueError(
+                f"state_dict[{name!r}]: has no values yet; run the lazy module on one batch before the fit"
+            )
+        if value.layout != torch.strided or value.dtype not in _STORABLE:
+            raise ValueError(
+                f"state_dict[{name!r}]: {value.layout} of {value.dtype} cannot be stored; make it dense and of a "
+                "common dtype, or register it with persistent=False"
+            )
+
+
+def pack(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> bytes:
+    """Turn a state dict into the bytes of a safetensors file.
+
+    What ``torch.compile`` puts before a submodule's names is stripped; of tied weights one is stored, and the names of
+    the others beside it.
+
+    Args:
+        state_dict: Tensors by name, of any device.
+        dtype: Floating tensors are cast to it; None leaves them as they are.
+
+    Raises:
+        TypeError: If an entry is no tensor.
+        ValueError: If it is one that a safetensors file cannot hold.
+
+    Example:
+        >>> weight = torch.ones(2)
+        >>> unpack(pack({"encoder.weight": weight, "decoder.weight": weight}))
+        {'encoder.weight': tensor([1., 1.]), 'decoder.weight': tensor([1., 1.])}
+    """
+    check_state_dict(state_dict)
+    tensors: dict[str, torch.Tensor] = {}
+    aliases: dict[str, str] = {}
+    stored: dict[tuple[object, ...], str] = {}
+    for key, value in state_dict.items():
+        # The prefix that torch.compile gives a submodule says how it ran, not what it is.
+        name = ".".join(part for part in key.split(".") if part != "_orig_mod")
+        if name in tensors or name in aliases:
+            raise ValueError(
+                f"state_dict[{key!r}]: a second entry is called {name!r} without torch.compile's prefix; rename one"
+            )
+        same = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        if value.numel() and (first := stored.setdefault(same, name)) != name:
+            aliases[name] = first
+        else:
+            # A copy of its own, whatever it was a view of; values only, so that the layout in memory does not matter.
+            plain = value.detach().resolve_conj().resolve_neg()
+            plain = plain.to(device="cpu", copy=True, memory_format=torch.contiguous_format)
+            tensors[name] = _cast(name, plain, dtype)
+    # One key at most: with several, their order in the file, and so its hash, would change from run to run.
+    return safetensors.torch.save(tensors, {"aliases": json.dumps(aliases, sort_keys=True)} if aliases else None)
+
+
+def _cast(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    if dtype is None or not tensor.is_floating_point():
+        return tensor
+    cast = tensor.to(dtype)
+    # A running variance over 65504 is nothing unusual, and in float16 it would be infinite.
+    if bool((cast.isfinite().logical_not() & tensor.isfinite()).any()):
+        warnings.warn(
+            f"dtype={dtype}: {name!r} holds values that it cannot; kept in {tensor.dtype}, choose torch.bfloat16 to "
+            "have all in one",
+            stacklevel=2,
+        )
+        return tensor
+    return cast
+
+
+def unpack(data: bytes) -> dict[str, torch.Tensor]:
+    """Turn the bytes of a safetensors file into a state dict on the CPU; tied weights share their storage again.
+
+    Raises:
+        ValueError: If they are not such a file's.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(data)
+    except SafetensorError as error:
+        raise ValueError(f"not a whole safetensors file ({error})") from error
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    for alias, name in json.loads(header.get("__metadata__", {}).get("aliases", "{}")).items():
+        tensors[alias] = tensors[name]
+    return tensors
+
+
+def load_weights(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read one snapshot file by itself: a state dict on the CPU. Nothing here knows its hash; `Snapshots.load` does.
+
+    Args:
+        path: A safetensors file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a whole safetensors file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path={str(path)!r}: there is no such file; pass a snapshot-*.safetensors")
+    try:
+        return unpack(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"path={str(path)!r}: {error}; pass a file that SnapshotCheckpoint wrote") from error

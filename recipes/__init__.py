@@ -1,0 +1,1 @@
+"""Training runs as commands: `python -m recipes.train`."""

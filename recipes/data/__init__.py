@@ -1,0 +1,1 @@
+"""Data modules, one file each. They tell `channels` and `num_classes`."""

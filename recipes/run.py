@@ -1,0 +1,141 @@
+"""One training run: what it is made of, and the order of events."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_lr import Schedule, SnapshotCheckpoint, Snapshots
+from recipes import pictures, report
+from recipes.evaluation import evaluate
+from recipes.task import ImageClassifier
+from recipes.terminal import Bar, console, quiet
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    trainer: pl.Trainer
+    module: pl.LightningModule
+    datamodule: pl.LightningDataModule
+    policy: Schedule
+    snapshots: SnapshotCheckpoint | None
+
+
+def run(config: DictConfig) -> float:
+    """Train, test and report in Hydra's folder of the run; return the ensemble's accuracy.
+
+    Raises:
+        FileExistsError: If the folder holds a run already.
+        ValueError: If a sweep asks for runs of several processes.
+    """
+    began = time.perf_counter()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    composed = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    _claim(folder, composed)
+    with quiet():
+        parts = build(config, folder)
+        _refuse_sweep_of_processes(parts.trainer)
+        parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+        found = None if parts.snapshots is None else Snapshots(cast(Path, parts.snapshots.dirpath))
+        evaluation = evaluate(parts.trainer, parts.module, parts.datamodule, found)
+    if parts.trainer.is_global_zero:
+        steps = parts.policy.step
+        pictures.draw(
+            folder / "metrics.csv",
+            folder,
+            cycles=parts.policy.run_cycles,
+            steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
+            title=type(parts.policy).__name__,
+        )
+        # Last: where there is a result, there is all that it speaks of.
+        seconds = time.perf_counter() - began
+        report.write_result(folder / "result.json", evaluation, composed, steps=steps, seconds=seconds)
+        test_size = len(parts.datamodule.test_dataloader().dataset)
+        screen = console()
+        screen.print(report.table(evaluation, steps, test_size))
+        screen.print(report.verdict(evaluation, test_size), soft_wrap=True)
+        screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {_shown(folder)}", soft_wrap=True)
+    return evaluation.ensemble.accuracy
+
+
+def build(config: DictConfig, folder: Path) -> Parts:
+    """Seed everything, then make all parts of the run.
+
+    Args:
+        config: As composed from `conf/train.yaml`.
+        folder: Where the run leaves its files.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    # Lists as lists: torch and lightning know nothing of OmegaConf.
+    datamodule = instantiate(config.data, _convert_="all")
+    model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
+    optimizer = instantiate(config.optimizer, _convert_="all")
+    policy = instantiate(config.schedule, _convert_="all")
+    snapshots = None
+    if _has_cycles(policy):
+        snapshots = instantiate(config.snapshots, dirpath=folder / "snapshots", _convert_="all")
+    callbacks: list[Callback | None] = [
+        policy,
+        snapshots,
+        LearningRateMonitor(logging_interval="step", log_momentum=True),
+        ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_top_k=0),
+        Bar(),
+    ]
+    trainer = instantiate(
+        config.trainer,
+        callbacks=[callback for callback in callbacks if callback is not None],
+        logger=CSVLogger(folder, name="", version=""),
+        default_root_dir=folder,
+        enable_model_summary=False,
+        # schedule.png is drawn from what the optimizer used, at every update.
+        log_every_n_steps=1,
+        _convert_="all",
+    )
+    module = ImageClassifier(model, optimizer, datamodule.num_classes)
+    return Parts(trainer, module, datamodule, policy, snapshots)
+
+
+def _has_cycles(policy: Schedule) -> bool:
+    # Of any run that is long enough, for how long this one will be is known only in the fit; one that is too short for
+    # its cycles is refused there.
+    return bool(policy.cycles(total_steps=100_000, steps_per_epoch=100))
+
+
+@rank_zero_only
+def _claim(folder: Path, composed: dict[str, Any]) -> None:
+    for name in ("result.json", "metrics.csv", "snapshots", "checkpoints"):
+        if (folder / name).exists():
+            raise FileExistsError(
+                f"hydra.run.dir={_shown(folder)}: holds a run already ({name}); choose another folder or move that run"
+            )
+    OmegaConf.save(OmegaConf.create(composed), folder / "config.yaml")
+
+
+def _refuse_sweep_of_processes(trainer: pl.Trainer) -> None:
+    # Lightning starts the other processes with this command line, `-m` and all: each would run the sweep again.
+    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1:
+        raise ValueError(
+            f"trainer.devices={trainer.num_devices}: a sweep (-m) has one process a run; "
+            "pass trainer.devices=1, or run the commands one by one"
+        )
+
+
+def _shown(folder: Path) -> str:
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

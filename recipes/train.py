@@ -1,0 +1,39 @@
+"""Train with a cyclical schedule, snapshot at each restart, average the snapshots, and report what that bought.
+
+    python -m recipes.train
+    python -m recipes.train schedule=one_cycle schedule.max_lr=0.2 seed=1
+    python -m recipes.train trainer=ddp trainer.accelerator=cpu trainer.devices=2
+
+`--help` lists what can be chosen, `--cfg job` shows what a command line composes. Without an argument: the digits of
+scikit-learn, a small convolutional network, SGD with Nesterov momentum, SGDR with five cycles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from recipes import schema
+from recipes.errors import one_line
+
+# Absolute, so that the command works from any folder.
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+schema.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def main(config: DictConfig) -> float:
+    """Run what the command line composed; return the ensemble's accuracy, for a sweep to maximise."""
+    with one_line():
+        schema.refuse_unknown(config)
+        # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
+        from recipes.run import run
+
+        return run(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Every configuration composes and instantiates; what is wrong is refused when it is composed."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import yaml
+from hydra.errors import ConfigCompositionException
+from hydra.utils import get_class
+from omegaconf import MISSING, OmegaConf
+
+from lightning_lr import Schedule
+from recipes import schema
+from recipes.run import build
+from recipes.schema import SCHEMAS
+from recipes.train import CONF
+
+GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+OPTIONS = sorted((group, file.stem) for group in GROUPS for file in (CONF / group).glob("*.yaml"))
+# What the recipe passes itself, or has no use for, of classes that are ours.
+LEFT_OUT = {
+    "recipes.models.small_cnn.SmallCNN": {"channels", "num_classes"},
+    "lightning_lr.SnapshotCheckpoint": {"dirpath", "optimizer", "on_existing"},
+}
+CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [schema.Snapshots]
+
+
+def own_fields(schema):
+    return {field.name: field for field in dataclasses.fields(schema) if not field.name.startswith("_")}
+
+
+def test_groups_are_those_of_a_run():
+    assert GROUPS == ["data", "model", "optimizer", "schedule", "trainer"]
+    assert set(GROUPS) < set(own_fields(schema.Train))
+
+
+def test_no_option_is_out_of_reach():
+    # A file elsewhere in `conf` would be composed by nobody, and tested by nobody.
+    files = {str(file.relative_to(CONF)) for file in CONF.rglob("*") if file.is_file()}
+    reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {"train.yaml", "hydra/job_logging/run.yaml"}
+    assert files == reached
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_option_composes_typed_and_instantiates(group, option, composed, tmp_path):
+    config = composed(f"{group}={option}")
+    assert dataclasses.is_dataclass(OmegaConf.get_type(config[group])), f"{group}/{option}.yaml extends no schema"
+    assert not OmegaConf.missing_keys(config)
+    parts = build(config, tmp_path)
+    assert isinstance(parts.trainer, pl.Trainer)
+    assert isinstance(parts.module, pl.LightningModule)
+    assert isinstance(parts.datamodule, pl.LightningDataModule)
+    assert isinstance(parts.policy, Schedule)
+    parts.datamodule.setup("fit")
+    images, _ = parts.datamodule.train[0]
+    assert parts.module.eval()(images[None]).shape == (1, parts.datamodule.num_classes)
+    assert parts.module.configure_optimizers().param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("configured", CONFIGURED, ids=lambda each: each.__name__)
+def test_schema_has_the_fields_and_defaults_of_its_class(configured):
+    parameters = dict(inspect.signature(get_class(configured._target_)).parameters)
+    named = own_fields(configured)
+    assert set(named) <= set(parameters)
+    if configured._target_.startswith(("lightning_lr.", "recipes.")):
+        assert set(parameters) - set(named) == LEFT_OUT.get(configured._target_, set())
+    for name, field in named.items():
+        default = parameters[name].default
+        assert field.default == (MISSING if default is inspect.Parameter.empty else default), name
+        if default is not inspect.Parameter.empty and default is not None:
+            assert isinstance(field.default, bool) == isinstance(default, bool), name
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("schedule.max_lr=abc", "Value 'abc' of type 'str' could not be converted to Float"),
+        ("schedule.cycles=2.5", "Value '2.5' of type 'float' could not be converted to Integer"),
+        ("schedule.cycle_momentum=often", "Value 'often' is not a valid bool"),
+        ("trainer.max_epochs=many", "Value 'many' of type 'str' could not be converted to Integer"),
+        ("seed=one", "Value 'one' of type 'str' could not be converted to Integer"),
+        ("schedule.maxlr=0.1", "Key 'maxlr' not in 'SGDR'"),
+        ("trainer.epochs=3", "Key 'epochs' not in 'Trainer'"),
+        ("epochs=3", "Key 'epochs' not in 'Train'"),
+        ("trainer=dpp", "Available options in 'trainer':\n\tddp\n\tdefault\n"),
+        ("schedule=cosine", "Available options in 'schedule':\n\tone_cycle\n\tsgdr\n\tstep_decay\n"),
+    ],
+)
+def test_wrong_override_is_refused_at_composition(override, said, composed):
+    with pytest.raises(ConfigCompositionException) as refused:
+        composed(override)
+    assert said in f"{refused.value}\n{refused.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+epochs=3", "^epochs: there is no such option; choose from seed, threads, data, "),
+        ("+schedule.maxlr=0.1", "^schedule.maxlr: there is no such option; choose from max_lr, min_lr, "),
+    ],
+)
+def test_a_key_added_with_a_plus_is_refused_too(override, said, composed):
+    with pytest.raises(ValueError, match=said):
+        schema.refuse_unknown(composed(override))
+    schema.refuse_unknown(composed())
+
+
+def test_durations_pass_as_they_are_written(composed):
+    assert composed("schedule.warmup=2ep").schedule.warmup == "2ep"
+    assert composed("schedule.warmup=10").schedule.warmup == 10
+    assert composed("schedule=step_decay", "schedule.milestones=[30,60%]").schedule.milestones == [30, "60%"]
+
+
+def test_composing_imports_neither_torch_nor_lightning():
+    code = (
+        "import atexit, runpy, sys\n"
+        "heavy = {'torch', 'lightning', 'sklearn', 'matplotlib'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
+        "sys.argv = ['train', '--cfg', 'job']\n"
+        "runpy.run_module('recipes.train', run_name='__main__')\n"
+    )
+    root = Path(schema.__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert yaml.safe_load(done.stdout)["schedule"]["cycles"] == 5

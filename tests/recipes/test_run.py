@@ -1,0 +1,72 @@
+"""What a run is built of, and what its pictures are drawn from."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+
+from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots
+from recipes import pictures
+from recipes.evaluation import evaluate
+from recipes.run import build
+from recipes.terminal import quiet
+
+
+def kinds(parts):
+    return {type(callback) for callback in parts.trainer.callbacks}
+
+
+def test_snapshots_are_taken_where_the_schedule_has_cycles(composed, tmp_path):
+    parts = build(composed(), tmp_path)
+    assert {SGDR, SnapshotCheckpoint, LearningRateMonitor, ModelCheckpoint} <= kinds(parts)
+    assert any(issubclass(kind, RichProgressBar) for kind in kinds(parts))
+    assert parts.snapshots.dirpath == tmp_path / "snapshots"
+    without = build(composed("schedule=step_decay"), tmp_path)
+    assert without.snapshots is None
+    assert SnapshotCheckpoint not in kinds(without)
+
+
+def test_the_seed_decides_the_initial_weights(composed, tmp_path):
+    def weights(seed):
+        torch.rand(3)
+        return torch.nn.utils.parameters_to_vector(build(composed(f"seed={seed}"), tmp_path).module.parameters())
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_threads_are_set_or_left(composed, tmp_path):
+    build(composed("threads=2"), tmp_path)
+    assert torch.get_num_threads() == 2
+    build(composed("threads=null"), tmp_path)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_every_update_is_in_the_log_and_tests_are_not(composed, tmp_path, accumulate):
+    config = composed("trainer.max_epochs=2", "schedule.cycles=2", f"trainer.accumulate_grad_batches={accumulate}")
+    with quiet():
+        parts = build(config, tmp_path)
+        parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+        found = evaluate(parts.trainer, parts.module, parts.datamodule, Snapshots(parts.snapshots.dirpath))
+    updates = {1: 34, 3: 12}[accumulate]
+    assert parts.policy.step == updates
+    assert [member.step for member in found.members] == [updates // 2, updates]
+    assert found.members[-1].score == found.last
+    logged = pictures.read(tmp_path / "metrics.csv")
+    assert [step for step, _ in logged["lr-SGD"]] == list(range(updates))
+    assert [lr for _, lr in logged["lr-SGD"]] == pytest.approx(parts.policy.preview(updates)["lr"], abs=1e-12)
+    assert {value for _, value in logged["lr-SGD-momentum"]} == {0.9}
+    assert not [name for name in logged if name.startswith("test/")]
+    # Put back for whoever goes on with the trainer.
+    assert parts.policy in parts.trainer.callbacks
+    assert len(parts.trainer.loggers) == 1
+
+
+def test_reading_keeps_the_last_value_of_an_update(tmp_path):
+    with (tmp_path / "metrics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["step", "a", "b"], [1, 0.5, ""], [0, 0.25, 2.0], [1, 0.75, ""]])
+    assert pictures.read(tmp_path / "metrics.csv") == {"a": [(0, 0.25), (1, 0.75)], "b": [(0, 2.0)]}

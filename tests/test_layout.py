@@ -1,0 +1,150 @@
+"""The arrows of the package go one way: what each module imports, read from its source."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightning_lr
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lightning_lr"
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+    # The wheel puts the recipes under the package: they are not of it.
+    if path.relative_to(PACKAGE).parts[0] not in ("recipes", "conf")
+}
+CALLBACKS = sorted(name for name in SOURCES if name.startswith("lightning_lr.callbacks."))
+ORDER = ["arguments", "durations", "cycles", "curves", "schedules"]
+BELOW = {
+    "arguments": set(),
+    "durations": {"arguments"},
+    "cycles": {"arguments"},
+    "curves": {"arguments", "durations", "cycles"},
+    "schedules": {"arguments", "durations", "cycles", "curves"},
+}
+
+
+def imported(name):
+    """Every module that this one imports, at its top or inside a function; by its full name."""
+    path = SOURCES[name]
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(
+                    [*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [base])]
+                )
+            # `from lightning_lr import snapshots` is an import of lightning_lr.snapshots.
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base for alias in node.names}
+    return found
+
+
+def ours(name):
+    return {module for module in imported(name) if module.split(".")[0] == "lightning_lr"}
+
+
+def roots(name):
+    return {module.split(".")[0] for module in imported(name)} - {"lightning_lr"}
+
+
+def present(*names):
+    """Those of the modules that the package has by now."""
+    return [f"lightning_lr.{name}" for name in names if f"lightning_lr.{name}" in SOURCES]
+
+
+def test_there_is_something_to_read():
+    needed = ["snapshots", "ensemble", "hyperparameters", "callbacks.schedule", *ORDER]
+    assert {"lightning_lr", *(f"lightning_lr.{name}" for name in needed)} <= set(SOURCES)
+    assert "lightning_lr.curves" in ours("lightning_lr.schedules")
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_pure_side_stands_on_the_standard_library_alone(name):
+    assert roots(f"lightning_lr.{name}") <= sys.stdlib_module_names
+    assert ours(f"lightning_lr.{name}") <= {f"lightning_lr.{below}" for below in BELOW[name]}
+
+
+def test_hyperparameters_know_torch_and_nothing_else():
+    assert roots("lightning_lr.hyperparameters") <= {"torch", *sys.stdlib_module_names}
+    assert ours("lightning_lr.hyperparameters") <= {"lightning_lr.arguments"}
+
+
+@pytest.mark.parametrize("name", present("snapshots", "manifest", "weights"))
+def test_snapshots_know_no_lightning_and_no_callback(name):
+    assert not roots(name) & {"lightning", "pytorch_lightning", "lightning_fabric"}
+    assert not {module for module in ours(name) if module.startswith("lightning_lr.callbacks")}
+
+
+@pytest.mark.parametrize("name", present("ensemble", "hyperparameters", "plots", "range_test", "report"))
+def test_what_does_not_know_the_callbacks(name):
+    assert not {module for module in ours(name) if module.startswith("lightning_lr.callbacks")}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_knows_no_other_but_the_schedule(name):
+    shared = {f"lightning_lr.callbacks.{part}" for part in ("schedule", "horizon", "ownership")}
+    assert {module for module in ours(name) if module.startswith("lightning_lr.callbacks")} <= shared
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"lightning_lr"}))
+def test_no_module_goes_through_the_front_door(name):
+    # The front door imports everything: an arrow to it is an arrow to all. The version alone stands there.
+    for node in ast.walk(ast.parse(SOURCES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "lightning_lr":
+            assert {alias.name for alias in node.names if f"lightning_lr.{alias.name}" not in SOURCES} <= {
+                "__version__"
+            }
+        if isinstance(node, ast.Import):
+            assert "lightning_lr" not in {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_the_package_knows_no_recipe_and_no_picture(name):
+    assert not roots(name) & {"recipes", "conf", "hydra", "omegaconf", "torchvision", "sklearn", "rich"}
+    if name != "lightning_lr.plots":
+        assert "matplotlib" not in roots(name)
+
+
+@pytest.mark.parametrize("folder", ["lightning_lr", "recipes", "tests"])
+def test_no_module_is_named_for_nothing(folder):
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+    assert not [path for path in (ROOT / folder).rglob("*") if path.stem in vague]
+
+
+def test_every_public_name_is_re_exported_one_by_one():
+    tree = ast.parse(SOURCES["lightning_lr"].read_text(encoding="utf-8"))
+    names = []
+    for node in tree.body:
+        assert isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign)
+        if isinstance(node, ast.ImportFrom):
+            assert len(node.names) == 1
+            alias = node.names[0]
+            assert alias.asname == alias.name != "*"
+            assert node.module in SOURCES
+            home = importlib.import_module(node.module)
+            assert getattr(lightning_lr, alias.name) is getattr(home, alias.name)
+            names.append(alias.name)
+    assert len(set(names)) == len(names)
+    assert {"SGDR", "OneCycle", "StepDecay", "Schedule", "Horizon", "Join", "Scale", "Repeat", "Cycle"} <= set(names)
+    # Each from the module that defines it, not from one that passes it on.
+    for name in names:
+        thing = getattr(lightning_lr, name)
+        if isinstance(thing, type):
+            assert thing.__module__ in SOURCES
+    public = {name for name in vars(lightning_lr) if not name.startswith("_")}
+    modules = {name.split(".")[1] for name in SOURCES if "." in name}
+    assert public - modules - {"recipes", "conf"} == set(names)
+
+
+def test_a_version():
+    assert lightning_lr.__version__.count(".") == 2
