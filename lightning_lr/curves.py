@@ -20,8 +20,10 @@ from lightning_lr.arguments import require_choice, require_number, require_one_o
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Duration, Horizon, parse, require_length
 
-Values: TypeAlias = Callable[[int], float]
-"""A bound curve: from an update, counted from 0 and below the horizon, to the value that it uses."""
+Values: TypeAlias = Callable[[float], float]
+"""A bound curve: from an update, counted from 0 and below the horizon, to the value that it uses.
+
+A run that was stretched asks for positions between two updates."""
 
 Shape: TypeAlias = Literal["cos", "linear", "exp"]
 
@@ -128,16 +130,17 @@ class Anneal(Curve):
         last = max(1, horizon.total_steps + {"start": 0, "both": -1, "neither": 1}[self.reaches])
 
         # Weighted means, not `start + (end - start) * p`: they hit both ends exactly. The bounds catch the last ulp.
-        def cosine(step: int) -> float:
-            weight = (1.0 + cos(pi * (step + first) / last)) / 2.0
+        # A stretched run asks for positions after the last update: where that has reached the end, they stay there.
+        def cosine(step: float) -> float:
+            weight = (1.0 + cos(pi * min(step + first, last) / last)) / 2.0
             return min(max(start * weight + end * (1.0 - weight), low), high)
 
-        def linear(step: int) -> float:
-            weight = (step + first) / last
+        def linear(step: float) -> float:
+            weight = min(step + first, last) / last
             return min(max(start * (1.0 - weight) + end * weight, low), high)
 
-        def exponential(step: int) -> float:
-            weight = (step + first) / last
+        def exponential(step: float) -> float:
+            weight = min(step + first, last) / last
             return min(max(power(start, 1.0 - weight) * power(end, weight), low), high)
 
         return {"cos": cosine, "linear": linear, "exp": exponential}[self.shape]
@@ -230,7 +233,7 @@ class Function(Curve):
 
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
         function = self.function
-        return lambda step: float(function(step))
+        return lambda step: float(function(int(step)))
 
 
 def as_curve(argument: str, value: object) -> Curve:

@@ -34,7 +34,7 @@ class HyperParameter:
         >>> weights, bias = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(1))
         >>> optimizer = torch.optim.AdamW([{"params": [weights]}, {"params": [bias], "lr": 0.05}], lr=0.1)
         >>> lr = HyperParameter("lr", optimizer)
-        >>> lr.write([1.0])
+        >>> lr.spread(1.0)
         >>> [group["lr"] for group in optimizer.param_groups]
         [1.0, 0.5]
         >>> optimizer.param_groups[1]["lr"] = 0.3
@@ -47,7 +47,6 @@ class HyperParameter:
         self.written: list[float] = []
         self._optimizer = optimizer
         self._tensors: list[tuple[Tensor, int] | None] = []
-        self._ratios: list[float] = []
         built = [self._built(index, group) for index, group in enumerate(optimizer.param_groups)]
         # A group that is added later is to find in the defaults what the optimizer was built with.
         if (name in optimizer.defaults or "betas" in optimizer.defaults) and torch.is_tensor(
@@ -56,47 +55,49 @@ class HyperParameter:
             self._replace(optimizer.defaults, self._get(optimizer.defaults).clone())
         # The value that has ratio 1; 0 stands for "no ratios".
         self._reference = 0.0 if name == "momentum" else max(built)
+        # Now, not at the first write: by then a checkpoint or a finder may have put other values there.
+        self._ratios = [self._ratio(value) for value in built]
         if name == "lr" and self._reference == 0.0:
             raise ValueError(
                 f"lr=0: {type(optimizer).__name__} was built with it in every param group, which leaves no ratio to "
                 "keep; build it with a positive lr"
             )
 
+    def spread(self, value: float) -> None:
+        """Set every param group by its ratio to the largest."""
+        groups = self._optimizer.param_groups
+        self._ratios += [
+            self._ratio(self._built(index, groups[index])) for index in range(len(self._ratios), len(groups))
+        ]
+        self.write([value * ratio for ratio in self._ratios])
+
     def write(self, values: Sequence[float]) -> None:
-        """Set the hyper-parameter in every param group.
+        """Set every param group, each to a value of its own.
 
         Args:
-            values: One value for all, spread by the groups' ratios, or one a group.
+            values: One value a group.
 
         Raises:
-            ValueError: If there are several values, and not one a group.
+            ValueError: If there are more or fewer.
         """
         groups = self._optimizer.param_groups
         self.refuse_count(len(values))
-        if len(groups) > len(self._ratios):
-            added = list(enumerate(groups))[len(self._ratios) :]
-            self._ratios += [
-                self._built(index, group) / self._reference if self._reference else 1.0 for index, group in added
-            ]
-        if len(values) == 1:
-            value = values[0]
-            values = [value * ratio for ratio in self._ratios]
         if len(groups) != len(self._tensors):
             self._unshare()
         self._tensors = [self._set(group, value) for group, value in zip(groups, values, strict=True)]
         self.written = list(values)
 
     def refuse_count(self, count: int) -> None:
-        """Refuse several values that are not one a param group.
+        """Refuse values that are not one a param group.
 
         Raises:
-            ValueError: If there are.
+            ValueError: If there are more or fewer.
         """
         groups = len(self._optimizer.param_groups)
-        if count not in (1, groups):
+        if count != groups:
             raise ValueError(
                 f"{self.name}=[...]: a list of {count} for the {groups} param groups of "
-                f"{type(self._optimizer).__name__}; give one a group, or one for all"
+                f"{type(self._optimizer).__name__}; give one a group, or a single one for all"
             )
 
     def changed(self) -> int | None:
@@ -153,6 +154,9 @@ class HyperParameter:
             return found, found._version
         self._replace(group, value)
         return None
+
+    def _ratio(self, built: float) -> float:
+        return built / self._reference if self._reference else 1.0
 
     def _built(self, index: int, group: dict[str, Any]) -> float:
         optimizer = type(self._optimizer).__name__

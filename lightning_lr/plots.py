@@ -97,7 +97,7 @@ def plot_schedule(
         panel.yaxis.set_major_formatter("{x:g}")
         everything = {value for name in names for value in values[name]}
         if len(everything) == 1 and (value := everything.pop()) > 0:
-            panel.set_ylim(0, 2 * value)
+            panel.set_ylim(0, 1.25 * value)
     if steps_per_epoch is not None:
         per_epoch = float(steps_per_epoch)
         epochs = panels[0].secondary_xaxis("top", functions=(lambda x: x / per_epoch, lambda x: x * per_epoch))

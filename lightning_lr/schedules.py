@@ -73,7 +73,7 @@ class Join(Curve):
         starts = [start for start, _, _ in parts]
         bound = [curve.bind(part) for _, curve, part in parts]
 
-        def value(step: int) -> float:
+        def value(step: float) -> float:
             index = bisect_right(starts, step) - 1
             return bound[index](step - starts[index])
 
@@ -201,7 +201,7 @@ class Repeat(Curve):
         self._refuse_overtaking(len(ends) - 1)
         kept: tuple[int, int, Values] | None = None
 
-        def value(step: int) -> float:
+        def value(step: float) -> float:
             nonlocal kept
             # Steps mostly come in order: the cycle at hand is kept, and the answer does not depend on it. One tuple,
             # read once and replaced whole: another thread may ask for another cycle in between.

@@ -27,7 +27,7 @@ def test_one_value_for_one_group():
     optimizer = SGD([weights()], lr=0.1)
     lr = HyperParameter("lr", optimizer)
     assert optimizer.param_groups[0]["lr"] == 0.1  # to look is not to touch
-    lr.write([0.3])
+    lr.spread(0.3)
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert lr.written == [0.3]
     assert lr.changed() is None
@@ -36,16 +36,16 @@ def test_one_value_for_one_group():
 def test_groups_keep_their_ratios_to_the_largest():
     optimizer = SGD(groups({"lr": 0.05}, {"lr": 0.2}, {}), lr=0.1)
     lr = HyperParameter("lr", optimizer)
-    lr.write([1.0])
+    lr.spread(1.0)
     assert column(optimizer, "lr") == [0.25, 1.0, 0.5]
     # Of what it was built with, not of what was written since.
-    lr.write([8.0])
+    lr.spread(8.0)
     assert column(optimizer, "lr") == lr.written == [2.0, 8.0, 4.0]
 
 
 def test_a_group_at_0_stays_there():
     optimizer = SGD(groups({"lr": 0.0}, {"lr": 0.1}), lr=0.1)
-    HyperParameter("lr", optimizer).write([0.7])
+    HyperParameter("lr", optimizer).spread(0.7)
     assert column(optimizer, "lr") == [0.0, 0.7]
 
 
@@ -59,7 +59,9 @@ def test_a_list_sets_each_group():
 def test_a_list_of_the_wrong_length(count):
     optimizer = SGD(groups({}, {}, {}), lr=0.1)
     lr = HyperParameter("lr", optimizer)
-    message = rf"^lr=\[\.\.\.\]: a list of {count} for the 3 param groups of SGD; give one a group, or one for all$"
+    message = (
+        rf"^lr=\[\.\.\.\]: a list of {count} for the 3 param groups of SGD; give one a group, or a single one for all$"
+    )
     with pytest.raises(ValueError, match=message):
         lr.write([0.5] * count)
     with pytest.raises(ValueError, match=message):
@@ -75,14 +77,14 @@ def test_every_group_at_0_leaves_no_ratio():
 def test_a_group_that_is_added_is_treated_the_same_way():
     optimizer = SGD([weights()], lr=0.2)
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.01])
+    lr.spread(0.01)
     optimizer.add_param_group({"params": [weights()], "lr": 0.1})
     optimizer.add_param_group({"params": [weights()], "lr": 0.0})
     optimizer.add_param_group({"params": [weights()]})
     assert lr.changed() is None
-    lr.write([1.0])
+    lr.spread(1.0)
     assert column(optimizer, "lr") == [1.0, 0.5, 0.0, 1.0]
-    lr.write([0.5])
+    lr.spread(0.5)
     assert column(optimizer, "lr") == [0.5, 0.25, 0.0, 0.5]
 
 
@@ -98,19 +100,19 @@ def test_a_group_that_is_added_is_missed_in_a_list():
 def test_a_change_by_somebody_else_is_seen(foreign):
     optimizer = SGD(groups({}, {}), lr=0.1)
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.2])
+    lr.spread(0.2)
     optimizer.param_groups[1]["lr"] = foreign
     assert lr.changed() == 1
     assert lr.found(1) is foreign
-    lr.write([0.4])
+    lr.spread(0.4)
     assert lr.changed() is None
 
 
 def test_a_change_of_something_else_is_none():
     optimizer = SGD([weights()], lr=0.1, momentum=0.9)
     lr, momentum = HyperParameter("lr", optimizer), HyperParameter("momentum", optimizer)
-    lr.write([0.2])
-    momentum.write([0.8])
+    lr.spread(0.2)
+    momentum.spread(0.8)
     optimizer.param_groups[0]["momentum"] = 0.5
     assert lr.changed() is None
     assert momentum.changed() == 0
@@ -127,7 +129,7 @@ def test_a_tensor_is_written_in_place():
     rate = torch.tensor(0.1)
     optimizer = Adam([weights()], lr=rate, capturable=True, foreach=False)
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.25])
+    lr.spread(0.25)
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate.item() == 0.25
     assert lr.written == [0.25]
@@ -137,20 +139,20 @@ def test_a_tensor_is_written_in_place():
 def test_a_tensor_that_somebody_else_fills_is_seen_by_its_version_alone():
     rate = torch.tensor(0.1)
     lr = HyperParameter("lr", SGD([weights()], lr=rate))
-    lr.write([0.25])
+    lr.spread(0.25)
     rate.fill_(0.25)  # the very value: that it is not read is what is tried
     assert lr.changed() == 0
-    lr.write([0.5])
+    lr.spread(0.5)
     assert lr.changed() is None
 
 
 def test_a_tensor_that_is_replaced_is_seen():
     optimizer = SGD([weights()], lr=torch.tensor(0.1))
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.25])
+    lr.spread(0.25)
     optimizer.param_groups[0]["lr"] = torch.tensor(0.25)
     assert lr.changed() == 0
-    lr.write([0.5])
+    lr.spread(0.5)
     assert lr.changed() is None
     assert optimizer.param_groups[0]["lr"].item() == 0.5
     optimizer.param_groups[0]["lr"] = 0.5
@@ -160,7 +162,7 @@ def test_a_tensor_that_is_replaced_is_seen():
 def test_tensors_of_several_groups_keep_their_ratios():
     optimizer = SGD(groups({"lr": torch.tensor(0.5)}, {"lr": 0.25}, {"lr": torch.tensor(0.0)}), lr=0.1)
     lr = HyperParameter("lr", optimizer)
-    lr.write([1.0])
+    lr.spread(1.0)
     assert [float(rate) for rate in column(optimizer, "lr")] == [1.0, 0.5, 0.0]
     assert [isinstance(rate, torch.Tensor) for rate in column(optimizer, "lr")] == [True, False, True]
     assert lr.changed() is None
@@ -171,7 +173,7 @@ def test_one_tensor_that_torch_shares_among_groups():
     optimizer = SGD(groups({}, {}), lr=torch.tensor(0.1))
     assert optimizer.param_groups[0]["lr"] is optimizer.param_groups[1]["lr"]
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.5])
+    lr.spread(0.5)
     assert lr.changed() is None
     assert [float(rate) for rate in column(optimizer, "lr")] == [0.5, 0.5]
 
@@ -187,9 +189,9 @@ def test_one_shared_tensor_does_not_lose_what_a_list_gives_each_group():
 def test_a_group_that_is_added_with_the_shared_tensor_has_ratio_1():
     optimizer = SGD([weights()], lr=torch.tensor(0.5))
     lr = HyperParameter("lr", optimizer)
-    lr.write([0.125])
+    lr.spread(0.125)
     optimizer.add_param_group({"params": [weights()]})
-    lr.write([1.0])
+    lr.spread(1.0)
     assert [float(rate) for rate in column(optimizer, "lr")] == [1.0, 1.0]
 
 
@@ -200,7 +202,7 @@ def test_a_group_that_is_added_with_the_shared_tensor_has_ratio_1():
 def test_betas_give_up_the_first_alone(kind):
     optimizer = kind(groups({"betas": (0.8, 0.95)}, {}), lr=0.1, betas=(0.9, 0.999))
     momentum = HyperParameter("momentum", optimizer)
-    momentum.write([0.85])
+    momentum.spread(0.85)
     assert column(optimizer, "betas") == [(0.85, 0.95), (0.85, 0.999)]
     assert momentum.changed() is None
     optimizer.param_groups[1]["betas"] = (0.85, 0.9)  # not ours
@@ -213,7 +215,7 @@ def test_betas_of_tensors():
     betas = (torch.tensor(0.9), torch.tensor(0.999))
     optimizer = Adam([weights()], lr=0.1, betas=betas, capturable=True, foreach=False)
     momentum = HyperParameter("momentum", optimizer)
-    momentum.write([0.5])
+    momentum.spread(0.5)
     assert optimizer.param_groups[0]["betas"][0] is betas[0]
     assert [beta.item() for beta in betas] == [0.5, pytest.approx(0.999)]
     betas[1].fill_(0.9)
@@ -224,7 +226,7 @@ def test_betas_of_tensors():
 
 def test_momentum_has_no_ratios():
     optimizer = SGD(groups({"momentum": 0.5}, {}), lr=0.1, momentum=0.9)
-    HyperParameter("momentum", optimizer).write([0.8])
+    HyperParameter("momentum", optimizer).spread(0.8)
     assert column(optimizer, "momentum") == [0.8, 0.8]
 
 
@@ -253,16 +255,16 @@ def test_an_optimizer_without_momentum(optimizer, value, index):
 
 def test_weight_decay_keeps_its_ratios_and_its_zeros():
     optimizer = AdamW(groups({"weight_decay": 0.0}, {"weight_decay": 0.02}, {}), lr=0.1, weight_decay=0.01)
-    HyperParameter("weight_decay", optimizer).write([0.5])
+    HyperParameter("weight_decay", optimizer).spread(0.5)
     assert column(optimizer, "weight_decay") == [0.0, 0.5, 0.25]
 
 
 def test_weight_decay_of_0_everywhere_has_no_ratios():
     optimizer = SGD(groups({}, {}), lr=0.1)
     decay = HyperParameter("weight_decay", optimizer)
-    decay.write([0.5])
+    decay.spread(0.5)
     optimizer.add_param_group({"params": [weights()]})
-    decay.write([0.25])
+    decay.spread(0.25)
     assert column(optimizer, "weight_decay") == [0.25, 0.25, 0.25]
 
 
@@ -278,11 +280,11 @@ def test_an_optimizer_without_weight_decay():
 def test_a_resumed_run_keeps_the_ratios_of_the_first():
     optimizer = SGD(groups({"lr": 0.1}, {"lr": 0.4}), lr=0.1)
     first = HyperParameter("lr", optimizer)
-    first.write([1.0])
+    first.spread(1.0)
     state = first.state_dict()
     optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = 0.7, 0.7
     resumed = HyperParameter("lr", optimizer)
     resumed.load_state_dict(state)
-    resumed.write([2.0])
+    resumed.spread(2.0)
     assert column(optimizer, "lr") == [0.5, 2.0]
     assert state == {"reference": 0.4, "ratios": [0.25, 1.0]}

@@ -33,7 +33,8 @@ def optimizer_of(trainer: pl.Trainer, index: int | None, owner: str) -> int:
     Raises:
         ValueError: If there is no such optimizer, or several and the user named none.
     """
-    count = len(trainer.optimizers)
+    # Where configure_optimizers returns None, Lightning puts an optimizer without param groups in its place.
+    count = sum(bool(optimizer.param_groups) for optimizer in trainer.optimizers)
     if index is None and count > 1:
         raise ValueError(f"optimizer=None: {owner} must be told which of {count} optimizers; pass 0 to {count - 1}")
     if (index or 0) >= count:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -16,16 +15,14 @@ from torch.utils.hooks import RemovableHandle
 from lightning_lr.arguments import require_choice, require_int
 from lightning_lr.callbacks.horizon import horizon_of
 from lightning_lr.callbacks.ownership import optimizer_of, refuse_foreign_engine, refuse_other_owners
-from lightning_lr.curves import Curve, Values, as_curve
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
-from lightning_lr.hyperparameters import HyperParameter
+from lightning_lr.pace import Pace
+from lightning_lr.plan import CurveLike, Plan
+from lightning_lr.writer import Writer
 
-CurveLike: TypeAlias = Curve | float | Callable[[int], float]
-"""A schedule, as users may give it: a curve, a number, or a plain function of the update."""
 
-
-class Schedule(Callback):
+class Schedule(Plan, Callback):
     """Any schedule for any hyper-parameter of an optimizer, written before each update.
 
     The clock counts the updates that the optimizer applied: not batches, not micro-batches, not steps that mixed
@@ -73,11 +70,7 @@ class Schedule(Callback):
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
-        super().__init__()
-        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        self.curves = {name: _curves(name, value) for name, value in given.items() if value is not None}
-        if not self.curves:
-            raise ValueError("lr=None, momentum=None, weight_decay=None: nothing to schedule; pass one of them")
+        super().__init__(lr, momentum, weight_decay)
         if optimizer is not None:
             require_int("optimizer", optimizer, at_least=0)
         if total_steps is not None:
@@ -92,63 +85,12 @@ class Schedule(Callback):
         self.step = 0
         self.horizon: Horizon | None = None
         self.optimizer_index: int | None = None
-        # The curve's own length, and how far along it the clock's 0 is: they differ from the run's length and from 0
-        # only after a resume with another horizon.
-        self._curve_horizon: Horizon | None = None
-        self._lead = 0
+        self._pace: Pace | None = None
         self._restored: dict[str, Any] | None = None
-        self._bound: list[tuple[HyperParameter, list[Values]]] = []
+        self._writer: Writer | None = None
         self._ends: dict[int, Cycle] = {}
         self._hook: RemovableHandle | None = None
-
-    # Seen before it runs
-
-    def preview(self, total_steps: int, steps_per_epoch: int | None = None) -> dict[str, list[float]]:
-        """Return what a run of this length will use, one value an update.
-
-        The keys are the names of the hyper-parameters; where there is a list of curves, ``"lr[0]"``, ``"lr[1]"``, ….
-
-        Args:
-            total_steps: Optimizer updates of the run.
-            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
-        """
-        horizon = Horizon(total_steps, steps_per_epoch)
-        columns: dict[str, list[float]] = {}
-        for name, curves in self.curves.items():
-            for index, curve in enumerate(curves):
-                key = name if len(curves) == 1 else f"{name}[{index}]"
-                columns[key] = [*map(curve.bind(horizon), range(total_steps))]
-        return columns
-
-    def cycles(self, total_steps: int, steps_per_epoch: int | None = None) -> tuple[Cycle, ...]:
-        """Return the cycles of a run of this length: the learning rate's, where that is scheduled.
-
-        Args:
-            total_steps: Optimizer updates of the run.
-            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
-        """
-        return self._cycles(Horizon(total_steps, steps_per_epoch))
-
-    def _cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:
-        return next(iter(self.curves.values()))[0].cycles(horizon)
-
-    def plot(self, path: str | Path, total_steps: int, steps_per_epoch: int | None = None) -> Path:
-        """Draw what a run of this length will use.
-
-        Args:
-            path: Where the picture goes; its ending tells the format.
-            total_steps: Optimizer updates of the run.
-            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
-        """
-        from lightning_lr.plots import plot_schedule
-
-        return plot_schedule(
-            self.preview(total_steps, steps_per_epoch),
-            path,
-            cycles=self.cycles(total_steps, steps_per_epoch),
-            steps_per_epoch=steps_per_epoch,
-            title=type(self).__name__,
-        )
+        self._before: tuple[int, int] = (0, 0)
 
     # What other callbacks may read during a fit: beside these, `step` (updates applied so far), `horizon` and
     # `optimizer_index`
@@ -156,7 +98,7 @@ class Schedule(Callback):
     @property
     def current(self) -> dict[str, tuple[float, ...]]:
         """What was written last, one value a param group."""
-        return {parameter.name: tuple(parameter.written) for parameter, _ in self._bound}
+        return {} if self._writer is None else self._writer.current()
 
     @property
     def run_cycles(self) -> tuple[Cycle, ...]:
@@ -176,59 +118,68 @@ class Schedule(Callback):
             self._forget()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse all that can be refused before the first batch."""
+        """Settle whose hyper-parameters these are, and note what the optimizer was built with."""
         name = type(self).__name__
         refuse_foreign_engine(trainer, name)
         self.optimizer_index = optimizer_of(trainer, self.optimizer, name)
         schedules = [callback for callback in trainer.callbacks if isinstance(callback, Schedule)]  # type: ignore[attr-defined]
         refuse_other_owners(trainer, self.optimizer_index, self, schedules)
+        self._writer = Writer(self.curves, trainer.optimizers[self.optimizer_index])
 
-        self._bound = []
-        optimizer = trainer.optimizers[self.optimizer_index]
-        for hyperparameter, curves in self.curves.items():
-            parameter = HyperParameter(hyperparameter, optimizer)
-            parameter.refuse_count(len(curves))
-            self._bound.append((parameter, []))
-        self._set_horizon(horizon_of(trainer, self.total_steps))
+    def prepare(self, trainer: pl.Trainer) -> None:
+        """Settle the run's length and its cycles. Called at train start, by whoever needs them first.
+
+        Not earlier: to learn how many batches there are is to build the training loader, and Lightning restores the
+        state of a loader only while it builds it.
+        """
+        if self.horizon is not None:
+            return
+        assert self._writer is not None
+        told = horizon_of(trainer, self.total_steps)
+        if self._restored is None:
+            pace = self._begin(trainer, told)
+        else:
+            pace = Pace.from_state_dict(self._restored["pace"])
+            before = Horizon(*self._restored["run"])
+            if told != before and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                pace = self._on_new_horizon(pace, before, told)
+            self._writer.load_state_dict(self._restored["groups"])
+        self._writer.follow(pace)
+        self._ends = {cycle.end: cycle for cycle in pace.cycles(self._cycles(pace.curve))}
+        self._pace, self.horizon = pace, told
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the first values and start the clock.
 
         Not earlier: a checkpoint's optimizer state comes after ``on_fit_start``, and would overwrite them.
         """
-        assert self.horizon is not None
         assert self.optimizer_index is not None
-        done = trainer.global_step // len(trainer.optimizers)
-        if done and self._restored is None and self.total_steps is None:
-            left = max(1, self.horizon.total_steps - done)
-            rank_zero_warn(
-                f"{type(self).__name__}: the run goes on after {done} updates of which this policy has no record; its "
-                f"curve starts now, over the {left} updates that are left"
-            )
-            self._set_horizon(Horizon(left, self.horizon.steps_per_epoch))
-        self._write()
-        self._hook = trainer.optimizers[self.optimizer_index].register_step_post_hook(
-            self._after_step(trainer, pl_module)
-        )
+        assert self._writer is not None
+        self.prepare(trainer)
+        self._writer.write(self.step)
+        self._before = (self.step, trainer.global_step)
+        optimizer = trainer.optimizers[self.optimizer_index]
+        self._hook = optimizer.register_step_post_hook(self._after_step(trainer, pl_module))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Take in param groups that a fine-tuning callback has added."""
-        assert self.optimizer_index is not None
-        if len(trainer.optimizers[self.optimizer_index].param_groups) != len(self._bound[0][0].written):
-            self._write()
+        assert self._writer is not None
+        if self._writer.has_new_groups():
+            self._writer.write(self.step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse to have run with a clock that stood still."""
         self._stop()
         # A gradient scaler may have skipped every step of a short run.
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        if self.step == 0 and trainer.global_step > 0 and scaler is None:
+        step, global_step = self._before
+        if self.step == step and trainer.global_step > global_step and scaler is None:
             raise RuntimeError(
-                f"strategy={type(trainer.strategy).__name__}: {trainer.global_step} steps were taken and "
-                f"{type(self).__name__} has seen none of them; something other than the optimizer's step() updates the "
-                "weights, which is not supported"
+                f"strategy={type(trainer.strategy).__name__}: {trainer.global_step - global_step} steps were taken and "
+                f"{type(self).__name__} has seen none of them; call step() of optimizer {self.optimizer_index}, or use "
+                "a strategy that does"
             )
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -240,19 +191,20 @@ class Schedule(Callback):
         self._stop()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A bound curve is a closure, and a hook holds on to the optimizer: both belong to a fit, not to the policy.
-        return {**self.__dict__, "_bound": [], "_hook": None}
+        # What belongs to a fit stays with it: the optimizer, and the `log` and `log_dict` that Lightning hangs on a
+        # callback and that hold the module.
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("log", "log_dict")}
+        return {**kept, "_writer": None, "_hook": None}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the clock, the horizon and the groups' ratios."""
-        if self.horizon is None or self._curve_horizon is None:
+        if self.horizon is None or self._pace is None or self._writer is None:
             return {}
         return {
             "step": self.step,
-            "lead": self._lead,
             "run": [self.horizon.total_steps, self.horizon.steps_per_epoch],
-            "curve": [self._curve_horizon.total_steps, self._curve_horizon.steps_per_epoch],
-            "groups": {parameter.name: parameter.state_dict() for parameter, _ in self._bound},
+            "pace": self._pace.state_dict(),
+            "groups": self._writer.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -260,41 +212,25 @@ class Schedule(Callback):
         self._restored = state_dict
         self.step = state_dict["step"]
 
-    def _set_horizon(self, now: Horizon) -> None:
-        self.horizon, curve, lead = now, now, 0
-        if self._restored is not None:
-            curve, lead, before = (
-                Horizon(*self._restored["curve"]),
-                self._restored["lead"],
-                Horizon(*self._restored["run"]),
-            )
-            if now != before:
-                curve, lead = self._on_new_horizon(before, now, curve, lead)
-            for parameter, _ in self._bound:
-                if parameter.name in self._restored["groups"]:
-                    parameter.load_state_dict(self._restored["groups"][parameter.name])
-        self._curve_horizon, self._lead = curve, lead
-        self._bound = [
-            (parameter, [each.bind(curve) for each in self.curves[parameter.name]]) for parameter, _ in self._bound
-        ]
-        self._ends = {
-            cycle.end - lead: Cycle(cycle.index, cycle.start - lead, cycle.end - lead, cycle.complete)
-            for cycle in self._cycles(curve)
-        }
+    def _begin(self, trainer: pl.Trainer, told: Horizon) -> Pace:
+        done = trainer.global_step // len(trainer.optimizers)
+        if not done or self.total_steps is not None:
+            return Pace(told)
+        left = max(1, told.total_steps - done)
+        rank_zero_warn(
+            f"{type(self).__name__}: the run goes on after {done} updates of which this policy has no record; its "
+            f"curve starts now, over the {left} updates that are left"
+        )
+        return Pace(Horizon(left, told.steps_per_epoch))
 
-    def _on_new_horizon(self, before: Horizon, now: Horizon, curve: Horizon, lead: int) -> tuple[Horizon, int]:
+    def _on_new_horizon(self, pace: Pace, before: Horizon, now: Horizon) -> Pace:
         if self.on_new_horizon is None:
             raise ValueError(
                 f"on_new_horizon=None: {type(self).__name__} was saved in a run of {_words(before)}, and this one has "
                 f'{_words(now)}; pass "keep" for the old curve and then its last value, or "stretch" to go on from the '
                 "same share of the way"
             )
-        left, left_of_curve = now.total_steps - self.step, curve.total_steps - (self.step + lead)
-        if self.on_new_horizon == "keep" or left <= 0 or left_of_curve <= 0:
-            return curve, lead
-        # As long that what is left of the curve takes what is left of the run: left / length = left_of_curve / total.
-        length = (2 * left * curve.total_steps + left_of_curve) // (2 * left_of_curve)
-        return Horizon(length, now.steps_per_epoch), length - now.total_steps
+        return pace if self.on_new_horizon == "keep" else pace.stretched(self.step, now.total_steps)
 
     def _after_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Callable[..., None]:
         listeners = [
@@ -302,6 +238,11 @@ class Schedule(Callback):
             for callback in trainer.callbacks  # type: ignore[attr-defined]
             if hasattr(callback, "on_cycle_end")
         ]
+
+        assert self._writer is not None
+        assert self.horizon is not None
+        writer = self._writer
+        too_many = self.horizon.total_steps + 1
 
         # Outside of a compiled `optimizer.step`: a Python counter inside makes it compile again at every update.
         @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -311,43 +252,34 @@ class Schedule(Callback):
             found_inf = getattr(optimizer, "found_inf", None)
             if found_inf is not None and float(found_inf):
                 return
-            self._refuse_foreign_changes()
+            if (change := writer.foreign_change()) is not None:
+                self._refuse(change)
             self.step += 1
+            if self.step == too_many:
+                self._warn_of_overrun()
             if self.step in self._ends:
                 for listener in listeners:
                     listener(trainer, pl_module, self, self._ends[self.step])
-            self._write()
+            writer.write(self.step)
 
         return cast("Callable[..., None]", after_step)
 
-    def _write(self) -> None:
-        assert self._curve_horizon is not None
-        position = min(self.step + self._lead, self._curve_horizon.total_steps - 1)
-        for parameter, curves in self._bound:
-            parameter.write([values(position) for values in curves])
+    def _refuse(self, change: str) -> None:
+        raise RuntimeError(
+            f"{change} for update {self.step} by {type(self).__name__}, and somebody else has changed it since; remove "
+            f"the code that sets it, or remove {type(self).__name__}"
+        )
 
-    def _refuse_foreign_changes(self) -> None:
-        for parameter, _ in self._bound:
-            index = parameter.changed()
-            if index is not None:
-                raise RuntimeError(
-                    f"{parameter.name}={parameter.found(index)!r}: in param group {index} somebody else changed the "
-                    f"{parameter.written[index]!r} that {type(self).__name__} wrote for update {self.step}; remove the "
-                    f"code that sets {parameter.name}, or remove {type(self).__name__}"
-                )
+    def _warn_of_overrun(self) -> None:
+        rank_zero_warn(
+            f"{type(self).__name__}: more than the {self.step - 1} updates that its curve was made for; its last value "
+            "holds. Where one batch leads to several updates, pass total_steps="
+        )
 
     def _stop(self) -> None:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
-
-
-def _curves(name: str, value: CurveLike | Sequence[CurveLike]) -> tuple[Curve, ...]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if not value:
-            raise ValueError(f"{name}=[]: a list has one entry a param group; give one a group, or one for all")
-        return tuple(as_curve(name, each) for each in value)
-    return (as_curve(name, value),)
 
 
 def _words(horizon: Horizon) -> str:

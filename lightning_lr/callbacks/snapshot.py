@@ -35,6 +35,8 @@ class _Policy(Protocol):
     current: dict[str, tuple[float, ...]]
     run_cycles: tuple[Cycle, ...]
 
+    def prepare(self, trainer: pl.Trainer) -> None: ...
+
 
 class SnapshotCheckpoint(Callback):
     """Write a snapshot after the last update of each cycle.
@@ -176,6 +178,9 @@ class SnapshotCheckpoint(Callback):
             )
 
     def _find_policy(self, trainer: pl.Trainer) -> _Policy:
+        for policy in _policies(trainer):
+            # The order of the callbacks is the user's: a policy further down the list has not begun yet.
+            policy.prepare(trainer)
         chosen = [policy for policy in _policies(trainer) if self.optimizer in (None, policy.optimizer_index)]
         cyclic = [policy for policy in chosen if policy.run_cycles]
         if not cyclic:

@@ -272,7 +272,7 @@ def test_a_list_has_one_rate_a_param_group():
     close(columns["lr[0]"], [0.1, 0.05])
     close(columns["lr[1]"], [0.4, 0.3])
     assert list(OneCycle((0.1, 0.2)).preview(4)) == ["lr[0]", "lr[1]", "momentum"]
-    assert list(StepDecay([0.1], every=1).preview(4)) == ["lr"]
+    assert list(StepDecay([0.1], every=1).preview(4)) == ["lr[0]"]
 
 
 def test_a_list_of_omegaconf_is_a_list():

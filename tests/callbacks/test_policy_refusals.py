@@ -161,7 +161,7 @@ def test_step_decay(arguments, error, argument, remedy):
     ("arguments", "error", "argument", "remedy"),
     [
         ({}, ValueError, "lr=None, momentum=None, weight_decay=None", "pass one of them"),
-        ({"lr": []}, ValueError, "lr=[]", "give one a group, or one for all"),
+        ({"lr": []}, ValueError, "lr=[]", "give one a group, or a single one for all"),
         ({"lr": "0.1"}, TypeError, "lr='0.1'", CURVE),
         ({"lr": [0.1, None]}, TypeError, "lr=None", CURVE),
         ({"lr": torch.tensor(0.1)}, TypeError, "lr=tensor(0.1000)", CURVE),

@@ -57,6 +57,9 @@ class FakePolicy(Callback):
         self.step, self.optimizer_index, self.current = 0, index, {"lr": (0.1, 0.2)}
         self.state_key_ = f"FakePolicy{index}"
 
+    def prepare(self, trainer):
+        """Know the cycles: it does from the start."""
+
     @property
     def state_key(self):
         return self.state_key_

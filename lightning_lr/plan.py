@@ -1,0 +1,96 @@
+"""What a schedule will do to an optimizer's hyper-parameters, seen before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from lightning_lr.curves import Curve, as_curve
+from lightning_lr.cycles import Cycle
+from lightning_lr.durations import Horizon
+
+CurveLike: TypeAlias = Curve | float | Callable[[int], float]
+"""A schedule, as users may give it: a curve, a number, or a plain function of the update."""
+
+
+class Plan:
+    """Curves by hyper-parameter: the pure half of a `Schedule`.
+
+    Args:
+        lr: Learning rate: a number, a function of the update, a curve, or a list of these, one a param group.
+        momentum: The same for momentum.
+        weight_decay: The same for weight decay.
+
+    Raises:
+        TypeError, ValueError: If there is nothing to schedule, or something is no curve.
+    """
+
+    def __init__(
+        self,
+        lr: CurveLike | Sequence[CurveLike] | None = None,
+        momentum: CurveLike | Sequence[CurveLike] | None = None,
+        weight_decay: CurveLike | Sequence[CurveLike] | None = None,
+    ) -> None:
+        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        self.curves = {name: _curves(name, value) for name, value in given.items() if value is not None}
+        if not self.curves:
+            raise ValueError("lr=None, momentum=None, weight_decay=None: nothing to schedule; pass one of them")
+
+    def preview(self, total_steps: int, steps_per_epoch: int | None = None) -> dict[str, list[float]]:
+        """Return what a run of this length will use, one value an update.
+
+        The keys are the names of the hyper-parameters; where there is a list of curves, ``"lr[0]"``, ``"lr[1]"``, ….
+
+        Args:
+            total_steps: Optimizer updates of the run.
+            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
+        """
+        horizon = Horizon(total_steps, steps_per_epoch)
+        columns: dict[str, list[float]] = {}
+        for name, curves in self.curves.items():
+            if isinstance(curves, Curve):
+                columns[name] = [*map(curves.bind(horizon), range(total_steps))]
+            else:
+                for index, curve in enumerate(curves):
+                    columns[f"{name}[{index}]"] = [*map(curve.bind(horizon), range(total_steps))]
+        return columns
+
+    def cycles(self, total_steps: int, steps_per_epoch: int | None = None) -> tuple[Cycle, ...]:
+        """Return the cycles of a run of this length: the learning rate's, where that is scheduled.
+
+        Args:
+            total_steps: Optimizer updates of the run.
+            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
+        """
+        return self._cycles(Horizon(total_steps, steps_per_epoch))
+
+    def _cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:
+        first = next(iter(self.curves.values()))
+        return (first if isinstance(first, Curve) else first[0]).cycles(horizon)
+
+    def plot(self, path: str | Path, total_steps: int, steps_per_epoch: int | None = None) -> Path:
+        """Draw what a run of this length will use.
+
+        Args:
+            path: Where the picture goes; its ending tells the format.
+            total_steps: Optimizer updates of the run.
+            steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
+        """
+        from lightning_lr.plots import plot_schedule
+
+        return plot_schedule(
+            self.preview(total_steps, steps_per_epoch),
+            path,
+            cycles=self.cycles(total_steps, steps_per_epoch),
+            steps_per_epoch=steps_per_epoch,
+            title=type(self).__name__,
+        )
+
+
+def _curves(name: str, value: CurveLike | Sequence[CurveLike]) -> Curve | tuple[Curve, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return as_curve(name, value)
+    if not value:
+        raise ValueError(f"{name}=[]: a list has one entry a param group; give one a group, or a single one for all")
+    return tuple(as_curve(name, each) for each in value)
