@@ -199,7 +199,8 @@ class Schedule(Plan, Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the clock, the horizon and the groups' ratios."""
         if self.horizon is None or self._pace is None or self._writer is None:
-            return {}
+            # Saved before training began, by a callback that saves on an exception: what was restored still holds.
+            return self._restored or {}
         return {
             "step": self.step,
             "run": [self.horizon.total_steps, self.horizon.steps_per_epoch],
