@@ -135,7 +135,7 @@ class Schedule(Plan, Callback):
         if self.horizon is not None:
             return
         assert self._writer is not None
-        told = horizon_of(trainer, self.total_steps)
+        told = self._length(trainer)
         if self._restored is None:
             pace = self._begin(trainer, told)
         else:
@@ -212,6 +212,9 @@ class Schedule(Plan, Callback):
         """Take up the clock, the horizon and the groups' ratios of the run that is resumed."""
         self._restored = state_dict
         self.step = state_dict["step"]
+
+    def _length(self, trainer: pl.Trainer) -> Horizon:
+        return horizon_of(trainer, self.total_steps)
 
     def _begin(self, trainer: pl.Trainer, told: Horizon) -> Pace:
         done = trainer.global_step // len(trainer.optimizers)
