@@ -1,10 +1,18 @@
 """Learning rate and momentum per optimizer step, snapshots at each restart, and their ensemble."""
 
-from lightning_lr.callbacks.policies import SGDR as SGDR
-from lightning_lr.callbacks.policies import OneCycle as OneCycle
-from lightning_lr.callbacks.policies import StepDecay as StepDecay
+from lightning_lr.callbacks.annealing import Constant as Constant
+from lightning_lr.callbacks.annealing import CosineAnnealing as CosineAnnealing
+from lightning_lr.callbacks.annealing import ExponentialDecay as ExponentialDecay
+from lightning_lr.callbacks.annealing import StepDecay as StepDecay
+from lightning_lr.callbacks.annealing import WarmupStableDecay as WarmupStableDecay
+from lightning_lr.callbacks.cyclical import SGDR as SGDR
+from lightning_lr.callbacks.cyclical import CyclicLR as CyclicLR
+from lightning_lr.callbacks.cyclical import OneCycle as OneCycle
 from lightning_lr.callbacks.schedule import Schedule as Schedule
 from lightning_lr.callbacks.snapshot import SnapshotCheckpoint as SnapshotCheckpoint
+from lightning_lr.composition import Join as Join
+from lightning_lr.composition import Repeat as Repeat
+from lightning_lr.composition import Scale as Scale
 from lightning_lr.curves import Anneal as Anneal
 from lightning_lr.curves import Curve as Curve
 from lightning_lr.curves import Flat as Flat
@@ -14,10 +22,9 @@ from lightning_lr.cycles import Cycle as Cycle
 from lightning_lr.durations import Duration as Duration
 from lightning_lr.durations import Horizon as Horizon
 from lightning_lr.ensemble import SnapshotEnsemble as SnapshotEnsemble
-from lightning_lr.schedules import Join as Join
-from lightning_lr.schedules import Peak as Peak
-from lightning_lr.schedules import Repeat as Repeat
-from lightning_lr.schedules import Scale as Scale
+from lightning_lr.profiles import Peak as Peak
+from lightning_lr.profiles import Trapezoid as Trapezoid
+from lightning_lr.profiles import Triangles as Triangles
 from lightning_lr.snapshots import Snapshots as Snapshots
 
 __version__ = "0.1.0"

@@ -81,6 +81,21 @@ def require_choice(argument: str, value: object, choices: Sequence[object]) -> N
         raise ValueError(f"{argument}={value!r}: unknown; pass {' or '.join(map(repr, choices))}")
 
 
+def require_order(smaller: str, value: float, larger: str, other: float) -> None:
+    """Refuse two bounds that are the wrong way round.
+
+    Raises:
+        ValueError: If the first is above the second.
+
+    Example:
+        >>> require_order("min_lr", 0.2, "max_lr", 0.1)
+        Traceback (most recent call last):
+        ValueError: min_lr=0.2: above max_lr=0.1; pass a min_lr of at most max_lr
+    """
+    if value > other:
+        raise ValueError(f"{smaller}={value!r}: above {larger}={other!r}; pass a {smaller} of at most {larger}")
+
+
 def require_one_of(first: str, value: object, second: str, other: object) -> None:
     """Refuse two arguments of which not exactly one is given.
 

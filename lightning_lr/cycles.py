@@ -6,7 +6,7 @@ No float takes part: two well-known libraries use a logarithm here, and land on 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, chain, repeat
 
@@ -20,12 +20,20 @@ class Cycle:
         start: First update of the cycle.
         end: First update after it; the number of updates applied when the cycle is over.
         complete: False where the run ends before the cycle would.
+        peak: Update that uses the cycle's highest learning rate; None is its start.
     """
 
     index: int
     start: int
     end: int
     complete: bool = True
+    peak: int | None = field(default=None, compare=False)
+
+    def shifted(self, by: int) -> Cycle:
+        """Return the cycle so many updates later."""
+        return replace(
+            self, start=self.start + by, end=self.end + by, peak=None if self.peak is None else self.peak + by
+        )
 
 
 def proportional(total_steps: int, cycles: int, cycle_mult: float) -> list[int]:

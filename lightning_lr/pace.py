@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -43,7 +43,12 @@ class Pace:
     def cycles(self, cycles: tuple[Cycle, ...]) -> tuple[Cycle, ...]:
         """Turn cycles of the curve into cycles of the run."""
         return tuple(
-            Cycle(cycle.index, self._first_at(cycle.start), self._first_at(cycle.end), cycle.complete)
+            replace(
+                cycle,
+                start=self._first_at(cycle.start),
+                end=self._first_at(cycle.end),
+                peak=None if cycle.peak is None else self._first_at(cycle.peak),
+            )
             for cycle in cycles
         )
 

@@ -20,14 +20,9 @@ SOURCES = {
     if path.relative_to(PACKAGE).parts[0] not in ("recipes", "conf")
 }
 CALLBACKS = sorted(name for name in SOURCES if name.startswith("lightning_lr.callbacks."))
-ORDER = ["arguments", "durations", "cycles", "curves", "schedules"]
-BELOW = {
-    "arguments": set(),
-    "durations": {"arguments"},
-    "cycles": {"arguments"},
-    "curves": {"arguments", "durations", "cycles"},
-    "schedules": {"arguments", "durations", "cycles", "curves"},
-}
+ORDER = ["arguments", "durations", "cycles", "curves", "composition", "profiles", "schedules", "pace", "plan"]
+# Each may import those before it; a plan draws itself, when it is asked to.
+BELOW = {name: {*ORDER[:index], *(["plots"] if name == "plan" else [])} for index, name in enumerate(ORDER)}
 
 
 def imported(name):

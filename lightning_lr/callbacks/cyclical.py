@@ -1,63 +1,85 @@
-"""The named policies: each says which curves it is made of, and `Schedule` does the rest."""
+"""Cyclical policies: Smith's triangles, warm restarts, and 1cycle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from lightning_lr.arguments import require_choice, require_number
+from lightning_lr.arguments import require_choice, require_number, require_order
 from lightning_lr.callbacks.schedule import Schedule
-from lightning_lr.curves import Anneal, Curve, Staircase
+from lightning_lr.composition import Join, Repeat
+from lightning_lr.curves import Anneal, Curve
 from lightning_lr.durations import Duration, parse
-from lightning_lr.schedules import Join, Peak, Repeat
-
-Rates: TypeAlias = float | Sequence[float]
-"""One learning rate for all param groups, whose ratios are kept, or one a param group."""
+from lightning_lr.plan import Rates, per_group
+from lightning_lr.profiles import Mode, Peak, Triangles
 
 
-class StepDecay(Schedule):
-    r"""Hold the learning rate, and multiply it by a factor again and again.
+class CyclicLR(Schedule):
+    """Up and down between two bounds, again and again.
 
-    Update ``t`` has ``initial_lr * factor**k``: with ``every``, ``k = t // every``; with ``milestones``, ``k`` is the
-    number of those that ``t`` has reached.
+    A cycle has ``step_size_up + step_size_down`` updates. At update ``r`` of cycle ``k`` the learning rate is
+    ``base_lr + (max_lr - base_lr) * s * x``, with ``x = r / step_size_up`` on the way up and
+    ``(step_size_up + step_size_down - r) / step_size_down`` on the way down, and ``s`` by mode: 1 (``"triangular"``),
+    ``2**-k`` (``"triangular2"``) or ``gamma**step`` (``"exp_range"``). Momentum is
+    ``max_momentum - (max_momentum - base_momentum) * s * x``. Names and defaults are those of
+    `torch.optim.lr_scheduler.CyclicLR`, whose curve this is at every update.
 
     Args:
-        initial_lr: Learning rate of the first update; a list has one a param group.
-        factor: What each step multiplies by.
-        every: Length of a stair, as a duration; this or ``milestones``.
-        milestones: Durations from the start at which the rate changes, in order.
+        base_lr: Learning rate at the start of each cycle; a list has one a param group.
+        max_lr: Learning rate of the first peak; a list has one a param group.
+        step_size_up: Duration of the way up; two to ten epochs in the paper.
+        step_size_down: Duration of the way down; None for that of the way up.
+        mode: How the peaks sink.
+        gamma: Factor of an update in mode ``"exp_range"``.
+        cycle_momentum: Whether momentum goes the other way. Refused for an optimizer that has none.
+        base_momentum: Momentum where the learning rate is highest.
+        max_momentum: Momentum where the learning rate is lowest.
         optimizer: See `Schedule`.
         total_steps: See `Schedule`.
         on_new_horizon: See `Schedule`.
 
     Raises:
-        TypeError, ValueError: If an argument makes no sense, or not exactly one of ``every`` and ``milestones`` is
-            given.
+        TypeError, ValueError: If an argument makes no sense.
 
     Example:
-        >>> StepDecay(0.1, factor=0.5, every="1ep").preview(total_steps=6, steps_per_epoch=2)["lr"]
-        [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+        >>> CyclicLR(0.0, 1.0, step_size_up=2, mode="triangular2").preview(total_steps=8)["lr"]
+        [0.0, 0.5, 1.0, 0.5, 0.0, 0.25, 0.5, 0.25]
 
     Reference:
-        He et al., "Deep Residual Learning for Image Recognition", 2015, https://arxiv.org/abs/1512.03385
+        Smith, "Cyclical Learning Rates for Training Neural Networks", 2015, https://arxiv.org/abs/1506.01186
     """
 
     def __init__(
         self,
-        initial_lr: Rates,
-        factor: float = 0.1,
-        every: Duration | None = None,
-        milestones: Sequence[Duration] | None = None,
+        base_lr: Rates,
+        max_lr: Rates,
+        step_size_up: Duration = "2ep",
+        step_size_down: Duration | None = None,
+        mode: Mode = "triangular",
+        gamma: float = 1.0,
         *,
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
         optimizer: int | None = None,
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
-        if milestones is not None and (isinstance(milestones, str) or not isinstance(milestones, Sequence)):
-            raise TypeError(f'milestones={milestones!r}: not a list; pass a list of durations, ["50%", "75%"]')
-        stairs = None if milestones is None else tuple(milestones)
-        lr = _per_group(lambda rate: Staircase(rate, factor, every, stairs), initial_lr=initial_lr)
-        super().__init__(lr=lr, optimizer=optimizer, total_steps=total_steps, on_new_horizon=on_new_horizon)
+        _require_momenta(base_momentum, max_momentum)
+
+        def triangles(bottom: float, top: float) -> Curve:
+            return Triangles(bottom, top, step_size_up, step_size_down, mode, gamma)
+
+        def rates(high: float, low: float) -> Curve:
+            require_order("base_lr", low, "max_lr", high)
+            return triangles(low, high)
+
+        super().__init__(
+            lr=per_group(rates, max_lr=max_lr, base_lr=base_lr),
+            momentum=triangles(max_momentum, base_momentum) if cycle_momentum else None,
+            optimizer=optimizer,
+            total_steps=total_steps,
+            on_new_horizon=on_new_horizon,
+        )
 
 
 class SGDR(Schedule):
@@ -140,8 +162,7 @@ class SGDR(Schedule):
             return Join((Anneal(rest, start, "linear", "neither"), cosines), (warmup,), argument="warmup")
 
         def rates(high: float, low: float) -> Curve:
-            if low > high:
-                raise ValueError(f"min_lr={low!r}: above max_lr={high!r}; pass a min_lr of at most max_lr")
+            require_order("min_lr", low, "max_lr", high)
             if low and cycles is not None and high * max_lr_decay ** (cycles - 1) < low * min_lr_decay ** (cycles - 1):
                 raise ValueError(
                     f"max_lr_decay={max_lr_decay!r}, min_lr_decay={min_lr_decay!r}: by cycle {cycles - 1} max_lr would "
@@ -151,7 +172,7 @@ class SGDR(Schedule):
             return restarts(0.0, high, low, max_lr_decay, min_lr_decay if low else max_lr_decay)
 
         super().__init__(
-            lr=_per_group(rates, max_lr=max_lr, min_lr=min_lr),
+            lr=per_group(rates, max_lr=max_lr, min_lr=min_lr),
             momentum=restarts(max_momentum, base_momentum, max_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,
@@ -226,7 +247,7 @@ class OneCycle(Schedule):
             return peak(first, top, last)
 
         super().__init__(
-            lr=_per_group(rates, max_lr=max_lr),
+            lr=per_group(rates, max_lr=max_lr),
             momentum=peak(max_momentum, base_momentum, max_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,
@@ -234,33 +255,7 @@ class OneCycle(Schedule):
         )
 
 
-def _per_group(build: Callable[..., Curve], **rates: Rates) -> list[Curve] | Curve:
-    """Build one curve, or one a param group where any of the rates is a list; the first rate must be positive."""
-    first, *_ = rates
-    lengths = {
-        name: len(rate) for name, rate in rates.items() if isinstance(rate, Sequence) and not isinstance(rate, str)
-    }
-    if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        given = ", ".join(f"{name}={rates[name]!r}" for name in lengths)
-        raise ValueError(
-            f"{given}: lists have one entry a param group; give them the same length, or one number for all"
-        )
-    groups = []
-    for group in range(max(lengths.values(), default=1)):
-        chosen = {name: rates[name][group] if name in lengths else rates[name] for name in rates}  # type: ignore[index]
-        for name, rate in chosen.items():
-            if name == first:
-                require_number(name, rate, above=0.0)
-            else:
-                require_number(name, rate, at_least=0.0)
-        groups.append(build(*chosen.values()))
-    return groups if lengths else groups[0]
-
-
 def _require_momenta(base_momentum: float, max_momentum: float) -> None:
     require_number("base_momentum", base_momentum, at_least=0.0, below=1.0)
     require_number("max_momentum", max_momentum, at_least=0.0, below=1.0)
-    if base_momentum > max_momentum:
-        raise ValueError(
-            f"base_momentum={base_momentum!r}: above max_momentum={max_momentum!r}; pass the smaller as base_momentum"
-        )
+    require_order("base_momentum", base_momentum, "max_momentum", max_momentum)
