@@ -123,25 +123,33 @@ class Anneal(Curve):
             require_number("end", self.end, above=0.0)
 
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
-        start, end, cos, pi, power = float(self.start), float(self.end), math.cos, math.pi, math.pow
+        start, end, cos, power = float(self.start), float(self.end), math.cos, math.pow
         low, high = min(start, end), max(start, end)
         first = 1 if self.reaches == "neither" else 0
         # One update has no way to go: it takes the start.
         last = max(1, horizon.total_steps + {"start": 0, "both": -1, "neither": 1}[self.reaches])
+        half_turn = math.pi / last
 
-        # Weighted means, not `start + (end - start) * p`: they hit both ends exactly. The bounds catch the last ulp.
-        # A stretched run asks for positions after the last update: where that has reached the end, they stay there.
+        # Weighted means, not `start + (end - start) * p`: they hit both ends exactly; the bounds catch the last ulp.
+        # A stretched run asks for positions after the last update: a curve that has reached its end there stays at it.
+        # Conditions and not `min` and `max`, whose calls would cost more than the cosine.
         def cosine(step: float) -> float:
-            weight = (1.0 + cos(pi * min(step + first, last) / last)) / 2.0
-            return min(max(start * weight + end * (1.0 - weight), low), high)
+            at = step + first
+            weight = (1.0 + cos(half_turn * (at if at < last else last))) / 2.0
+            value = start * weight + end * (1.0 - weight)
+            return value if low <= value <= high else low if value < low else high
 
         def linear(step: float) -> float:
-            weight = min(step + first, last) / last
-            return min(max(start * (1.0 - weight) + end * weight, low), high)
+            at = step + first
+            weight = at / last if at < last else 1.0
+            value = start * (1.0 - weight) + end * weight
+            return value if low <= value <= high else low if value < low else high
 
         def exponential(step: float) -> float:
-            weight = min(step + first, last) / last
-            return min(max(power(start, 1.0 - weight) * power(end, weight), low), high)
+            at = step + first
+            weight = at / last if at < last else 1.0
+            value = power(start, 1.0 - weight) * power(end, weight)
+            return value if low <= value <= high else low if value < low else high
 
         return {"cos": cosine, "linear": linear, "exp": exponential}[self.shape]
 

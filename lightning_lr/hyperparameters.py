@@ -5,7 +5,6 @@ The names are ``lr``, ``momentum`` (the key of that name, or ``betas[0]``) and `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,13 +45,14 @@ class HyperParameter:
         self.name = name
         self.written: list[float] = []
         self._optimizer = optimizer
-        self._tensors: list[tuple[Tensor, int] | None] = []
+        self._in_betas = name == "momentum" and "betas" in optimizer.param_groups[0]
+        # Where there are tensors: each group's, and its version at the last write. None stands for floats everywhere.
+        self._watched: list[tuple[Any, int]] | None = None
         built = [self._built(index, group) for index, group in enumerate(optimizer.param_groups)]
         # A group that is added later is to find in the defaults what the optimizer was built with.
-        if (name in optimizer.defaults or "betas" in optimizer.defaults) and torch.is_tensor(
-            self._get(optimizer.defaults)
-        ):
-            self._replace(optimizer.defaults, self._get(optimizer.defaults).clone())
+        defaults = optimizer.defaults
+        if ("betas" if self._in_betas else name) in defaults and isinstance(self._get(defaults), Tensor):
+            self._put(defaults, self._get(defaults).clone())
         # The value that has ratio 1; 0 stands for "no ratios".
         self._reference = 0.0 if name == "momentum" else max(built)
         # Now, not at the first write: by then a checkpoint or a finder may have put other values there.
@@ -66,12 +66,12 @@ class HyperParameter:
     def spread(self, value: float) -> None:
         """Set every param group by its ratio to the largest."""
         groups = self._optimizer.param_groups
-        self._ratios += [
-            self._ratio(self._built(index, groups[index])) for index in range(len(self._ratios), len(groups))
-        ]
+        if len(groups) > len(self._ratios):
+            added = range(len(self._ratios), len(groups))
+            self._ratios += [self._ratio(self._built(index, groups[index])) for index in added]
         self.write([value * ratio for ratio in self._ratios])
 
-    def write(self, values: Sequence[float]) -> None:
+    def write(self, values: list[float]) -> None:
         """Set every param group, each to a value of its own.
 
         Args:
@@ -81,11 +81,19 @@ class HyperParameter:
             ValueError: If there are more or fewer.
         """
         groups = self._optimizer.param_groups
-        self.refuse_count(len(values))
-        if len(groups) != len(self._tensors):
-            self._unshare()
-        self._tensors = [self._set(group, value) for group, value in zip(groups, values, strict=True)]
-        self.written = list(values)
+        if len(groups) != len(self.written):
+            self.refuse_count(len(values))
+            self._tell_tensors_apart()
+        if self._watched is not None:
+            self._watched = [self._fill(group, value) for group, value in zip(groups, values, strict=True)]
+        elif self._in_betas:
+            for group, value in zip(groups, values, strict=True):
+                group["betas"] = (value, *group["betas"][1:])
+        else:
+            name = self.name
+            for group, value in zip(groups, values, strict=True):
+                group[name] = value
+        self.written = values
 
     def refuse_count(self, count: int) -> None:
         """Refuse values that are not one a param group.
@@ -102,14 +110,42 @@ class HyperParameter:
 
     def changed(self) -> int | None:
         """Return the index of the first param group whose value somebody else has changed since the last write."""
-        groups = self._optimizer.param_groups
-        for index, (value, watched) in enumerate(zip(self.written, self._tensors, strict=True)):
-            found = self._get(groups[index])
-            if watched is not None:
-                if found is not watched[0] or found._version != watched[1]:
+        written = self.written
+        # Groups that were added since are not among those written: nobody has changed them.
+        groups = self._optimizer.param_groups[: len(written)]
+        if self._watched is not None:
+            for index, (group, (held, version)) in enumerate(zip(groups, self._watched, strict=True)):
+                found = self._get(group)
+                if found is not held or (isinstance(found, Tensor) and found._version != version):
                     return index
-            elif found is not value and (isinstance(found, Tensor) or found != value):
+            return None
+        if self._in_betas:
+            values = [group["betas"][0] for group in groups]
+        else:
+            name = self.name
+            values = [group[name] for group in groups]
+        for index, (held, value) in enumerate(zip(values, written, strict=True)):
+            if held is not value and (held.__class__ is not float or held != value):
                 return index
+        return None
+
+    def exchange(self, value: float) -> int | None:
+        """Do what `changed` and then `spread` do, in one pass over floats: every update of a training comes here.
+
+        Returns:
+            What `changed` returns; where that is a group, it still holds what somebody else put there.
+        """
+        groups, written, name = self._optimizer.param_groups, self.written, self.name
+        if self._watched is not None or self._in_betas or len(groups) != len(written):
+            index = self.changed()
+            if index is None:
+                self.spread(value)
+            return index
+        for index, (group, ratio) in enumerate(zip(groups, self._ratios)):  # noqa: B905 - `strict` costs a tenth
+            held = group[name]
+            if held is not written[index] and (held.__class__ is not float or held != written[index]):
+                return index
+            group[name] = written[index] = value * ratio
         return None
 
     def found(self, index: int) -> Any:
@@ -125,35 +161,34 @@ class HyperParameter:
         self._reference, self._ratios = state["reference"], list(state["ratios"])
 
     def _get(self, group: dict[str, Any]) -> Any:
-        if self.name == "momentum" and "betas" in group:
-            return group["betas"][0]
-        return group[self.name]
+        return group["betas"][0] if self._in_betas else group[self.name]
 
-    def _unshare(self) -> None:
-        # torch puts the one tensor of its defaults into every group that has none of its own: it cannot hold a value a
-        # group.
-        defaults = self._optimizer.defaults
-        taken = {id(value) for value in (*defaults.values(), *defaults.get("betas", ()))}
-        for group in self._optimizer.param_groups:
-            found = self._get(group)
-            if isinstance(found, Tensor) and id(found) in taken:
-                self._replace(group, found.clone())
-            taken.add(id(self._get(group)))
-
-    def _replace(self, group: dict[str, Any], value: Any) -> None:
-        if self.name == "momentum" and "betas" in group:
+    def _put(self, group: dict[str, Any], value: Any) -> None:
+        if self._in_betas:
             group["betas"] = (value, *group["betas"][1:])
         else:
             group[self.name] = value
 
-    def _set(self, group: dict[str, Any], value: float) -> tuple[Tensor, int] | None:
-        found = self._get(group)
-        if isinstance(found, Tensor):
+    def _fill(self, group: dict[str, Any], value: float) -> tuple[Any, int]:
+        held = self._get(group)
+        if isinstance(held, Tensor):
             with torch.no_grad():
-                found.fill_(value)
-            return found, found._version
-        self._replace(group, value)
-        return None
+                held.fill_(value)
+            return held, held._version
+        self._put(group, value)
+        return value, 0
+
+    def _tell_tensors_apart(self) -> None:
+        # torch puts the one tensor of its defaults into every group that has none of its own: it cannot hold a value a
+        # group.
+        groups, defaults = self._optimizer.param_groups, self._optimizer.defaults
+        taken = {id(value) for value in (*defaults.values(), *defaults.get("betas", ()))}
+        for group in groups:
+            held = self._get(group)
+            if isinstance(held, Tensor) and id(held) in taken:
+                self._put(group, held.clone())
+            taken.add(id(self._get(group)))
+        self._watched = [] if any(isinstance(self._get(group), Tensor) for group in groups) else None
 
     def _ratio(self, built: float) -> float:
         return built / self._reference if self._reference else 1.0
@@ -161,7 +196,7 @@ class HyperParameter:
     def _built(self, index: int, group: dict[str, Any]) -> float:
         optimizer = type(self._optimizer).__name__
         if self.name == "momentum":
-            if "betas" not in group and not float(group.get("momentum", 0.0)):
+            if not self._in_betas and not float(group.get("momentum", 0.0)):
                 raise ValueError(
                     f"momentum={group.get('momentum')!r}: {optimizer} has no momentum in param group {index}; build it "
                     "with one, or leave it alone with cycle_momentum=False"

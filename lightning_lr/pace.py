@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -22,8 +23,8 @@ class Pace:
         rate: How far along the curve an update goes.
 
     Example:
-        >>> half_way = Pace(Horizon(100)).stretched(step=50, total_steps=200)
-        >>> [half_way.at(step) for step in (50, 125, 199)]
+        >>> position = Pace(Horizon(100)).stretched(step=50, total_steps=200).bind()
+        >>> [position(step) for step in (50, 125, 199)]
         [50.0, 75.0, 99.66666666666667]
     """
 
@@ -32,13 +33,17 @@ class Pace:
     position: Fraction = Fraction(0)
     rate: Fraction = Fraction(1)
 
-    def at(self, step: int) -> float:
-        """Return the position of update ``step``; past the end of the curve, that of its last update."""
-        last = self.curve.total_steps - 1
-        if self.rate == 1 and self.step == self.position:
-            return min(step, last)
-        position = self._exactly(step)
-        return float(position) if position < self.curve.total_steps else last
+    def bind(self) -> Callable[[int], float]:
+        """Return the function from updates to positions; past the end of the curve, to that of its last update."""
+        total = self.curve.total_steps
+        if self.rate == 1 and self.position == self.step:
+            return lambda step: step if step < total else total - 1
+
+        def position(step: int) -> float:
+            exactly = self._exactly(step)
+            return float(exactly) if exactly < total else total - 1
+
+        return position
 
     def cycles(self, cycles: tuple[Cycle, ...]) -> tuple[Cycle, ...]:
         """Turn cycles of the curve into cycles of the run."""

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.arguments import require_choice, require_int
 from lightning_lr.callbacks.horizon import horizon_of
+from lightning_lr.callbacks.listeners import Listeners
 from lightning_lr.callbacks.ownership import optimizer_of, refuse_foreign_engine, refuse_other_owners
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
@@ -33,8 +34,7 @@ class Schedule(Plan, Callback):
     values that the optimizer was built with, so that the curve is what the fastest group sees. Momentum has no such
     ratio: every group gets the curve. A list has one curve a param group.
 
-    Another callback that has a method ``on_cycle_end(trainer, pl_module, schedule, cycle)`` is told when a cycle's last
-    update is applied, while `current` still shows what it used.
+    Other callbacks are told of the cycles: see `lightning_lr.callbacks.listeners`.
 
     Args:
         lr: Learning rate: a number, a function of the update, a curve, or a list of these, one a param group.
@@ -88,7 +88,7 @@ class Schedule(Plan, Callback):
         self._pace: Pace | None = None
         self._restored: dict[str, Any] | None = None
         self._writer: Writer | None = None
-        self._ends: dict[int, Cycle] = {}
+        self._cycles_of_run: tuple[Cycle, ...] = ()
         self._hook: RemovableHandle | None = None
         self._before: tuple[int, int] = (0, 0)
 
@@ -103,7 +103,7 @@ class Schedule(Plan, Callback):
     @property
     def run_cycles(self) -> tuple[Cycle, ...]:
         """The cycles of the run at hand, in updates as `step` counts them."""
-        return tuple(self._ends.values())
+        return self._cycles_of_run
 
     # The run
 
@@ -124,7 +124,7 @@ class Schedule(Plan, Callback):
         self.optimizer_index = optimizer_of(trainer, self.optimizer, name)
         schedules = [callback for callback in trainer.callbacks if isinstance(callback, Schedule)]  # type: ignore[attr-defined]
         refuse_other_owners(trainer, self.optimizer_index, self, schedules)
-        self._writer = Writer(self.curves, trainer.optimizers[self.optimizer_index])
+        self._writer = Writer(self.curves, trainer.optimizers[self.optimizer_index], name)
 
     def prepare(self, trainer: pl.Trainer) -> None:
         """Settle the run's length and its cycles. Called at train start, by whoever needs them first.
@@ -145,7 +145,7 @@ class Schedule(Plan, Callback):
                 pace = self._on_new_horizon(pace, before, told)
             self._writer.load_state_dict(self._restored["groups"])
         self._writer.follow(pace)
-        self._ends = {cycle.end: cycle for cycle in pace.cycles(self._cycles(pace.curve))}
+        self._cycles_of_run = pace.cycles(self._cycles(pace.curve))
         self._pace, self.horizon = pace, told
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -158,8 +158,10 @@ class Schedule(Plan, Callback):
         self.prepare(trainer)
         self._writer.write(self.step)
         self._before = (self.step, trainer.global_step)
+        tell = Listeners(trainer, pl_module, self)
+        tell.reached(self.step)
         optimizer = trainer.optimizers[self.optimizer_index]
-        self._hook = optimizer.register_step_post_hook(self._after_step(trainer, pl_module))
+        self._hook = optimizer.register_step_post_hook(self._after_step(tell))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -236,43 +238,34 @@ class Schedule(Plan, Callback):
             )
         return pace if self.on_new_horizon == "keep" else pace.stretched(self.step, now.total_steps)
 
-    def _after_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Callable[..., None]:
-        listeners = [
-            callback.on_cycle_end
-            for callback in trainer.callbacks  # type: ignore[attr-defined]
-            if hasattr(callback, "on_cycle_end")
-        ]
-
+    def _after_step(self, tell: Listeners) -> Callable[..., None]:
         assert self._writer is not None
         assert self.horizon is not None
         writer = self._writer
-        too_many = self.horizon.total_steps + 1
+        overrun = self.horizon.total_steps + 1
+        # Updates after which there is more to do than to write.
+        marks = {overrun, *tell.steps}
 
         # Outside of a compiled `optimizer.step`: a Python counter inside makes it compile again at every update.
         @torch.compiler.disable  # type: ignore[untyped-decorator]
         def after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             # Under a gradient scaler a fused optimizer is called even when its kernel skips the update. The scaler's
             # flag is the one value that is ever read from the device.
-            found_inf = getattr(optimizer, "found_inf", None)
+            found_inf = optimizer.__dict__.get("found_inf")
             if found_inf is not None and float(found_inf):
                 return
-            if (change := writer.foreign_change()) is not None:
-                self._refuse(change)
-            self.step += 1
-            if self.step == too_many:
+            self.step = step = self.step + 1
+            if step not in marks:
+                writer.exchange(step)
+                return
+            writer.check(step - 1)
+            if step == overrun:
                 self._warn_of_overrun()
-            if self.step in self._ends:
-                for listener in listeners:
-                    listener(trainer, pl_module, self, self._ends[self.step])
-            writer.write(self.step)
+            tell.ended(step)
+            writer.write(step)
+            tell.reached(step)
 
         return cast("Callable[..., None]", after_step)
-
-    def _refuse(self, change: str) -> None:
-        raise RuntimeError(
-            f"{change} for update {self.step} by {type(self).__name__}, and somebody else has changed it since; remove "
-            f"the code that sets it, or remove {type(self).__name__}"
-        )
 
     def _warn_of_overrun(self) -> None:
         rank_zero_warn(

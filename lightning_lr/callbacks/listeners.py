@@ -1,0 +1,73 @@
+"""What other callbacks are told of a schedule's cycles.
+
+A callback that has one of these methods is called, on every process:
+
+- ``on_cycle_start(trainer, pl_module, schedule, cycle)``: the cycle's first update is next, and its values are written
+- ``on_cycle_peak(...)``: the update with the cycle's highest learning rate is next, and its values are written
+- ``on_cycle_end(...)``: the cycle's last update is applied, and `schedule.current` still shows what it used
+
+``schedule.step`` tells how many updates are applied. `trainer.global_step` may be one behind: Lightning counts an
+update after the optimizer's step, and these are called from within it.
+
+>>> from lightning.pytorch.callbacks import Callback
+>>> class Announce(Callback):
+...     def on_cycle_start(self, trainer, pl_module, schedule, cycle):
+...         print(f"cycle {cycle.index}: updates {cycle.start} to {cycle.end - 1}")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import lightning.pytorch as pl
+
+from lightning_lr.cycles import Cycle
+
+if TYPE_CHECKING:
+    from lightning_lr.callbacks.schedule import Schedule
+
+Calls: TypeAlias = Mapping[int, list[tuple[Callable[..., None], Cycle]]]
+
+
+class Listeners:
+    """The callbacks of a trainer that want to know, and when.
+
+    Args:
+        trainer: Whose callbacks are told.
+        pl_module: Is handed on.
+        schedule: Whose cycles they are; its `run_cycles` are settled.
+    """
+
+    def __init__(self, trainer: pl.Trainer, pl_module: pl.LightningModule, schedule: Schedule) -> None:
+        self._context = (trainer, pl_module, schedule)
+        cycles = schedule.run_cycles
+        self._starts = self._calls("on_cycle_start", {cycle.start: cycle for cycle in cycles})
+        # A run that is over before a peak never comes to it.
+        self._peaks = self._calls(
+            "on_cycle_peak", {peak: cycle for cycle in cycles if (peak := _peak(cycle)) < cycle.end}
+        )
+        self._ends = self._calls("on_cycle_end", {cycle.end: cycle for cycle in cycles})
+        self.steps = self._starts.keys() | self._peaks.keys() | self._ends.keys()
+
+    def reached(self, step: int) -> None:
+        """Tell of a start and a peak: what update ``step`` is to use is written."""
+        self._call(self._starts, step)
+        self._call(self._peaks, step)
+
+    def ended(self, step: int) -> None:
+        """Tell of an end: ``step`` updates are applied, and nothing new is written yet."""
+        self._call(self._ends, step)
+
+    def _calls(self, hook: str, cycles: Mapping[int, Cycle]) -> Calls:
+        callbacks = self._context[0].callbacks  # type: ignore[attr-defined]
+        methods = [getattr(callback, hook) for callback in callbacks if hasattr(callback, hook)]
+        return {step: [(method, cycle) for method in methods] for step, cycle in cycles.items()} if methods else {}
+
+    def _call(self, calls: Calls, step: int) -> None:
+        for method, cycle in calls.get(step, ()):
+            method(*self._context, cycle)
+
+
+def _peak(cycle: Cycle) -> int:
+    return cycle.start if cycle.peak is None else cycle.peak
