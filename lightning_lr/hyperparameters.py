@@ -69,7 +69,11 @@ class HyperParameter:
         if len(groups) > len(self._ratios):
             added = range(len(self._ratios), len(groups))
             self._ratios += [self._ratio(self._built(index, groups[index])) for index in added]
-        self.write([value * ratio for ratio in self._ratios])
+        self.write(self.shares(value))
+
+    def shares(self, value: float) -> list[float]:
+        """Return what each param group gets of one value for all."""
+        return [value * ratio for ratio in self._ratios]
 
     def write(self, values: list[float]) -> None:
         """Set every param group, each to a value of its own.

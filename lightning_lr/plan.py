@@ -51,15 +51,23 @@ class Plan:
             total_steps: Optimizer updates of the run.
             steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
         """
-        horizon = Horizon(total_steps, steps_per_epoch)
-        columns: dict[str, list[float]] = {}
-        for name, curves in self.curves.items():
-            if isinstance(curves, Curve):
-                columns[name] = [*map(curves.bind(horizon), range(total_steps))]
+        named: dict[str, list[float]] = {}
+        for name, columns in self.columns(Horizon(total_steps, steps_per_epoch)).items():
+            if isinstance(self.curves[name], Curve):
+                named[name] = columns[0]
             else:
-                for index, curve in enumerate(curves):
-                    columns[f"{name}[{index}]"] = [*map(curve.bind(horizon), range(total_steps))]
-        return columns
+                named |= {f"{name}[{index}]": column for index, column in enumerate(columns)}
+        return named
+
+    def columns(self, horizon: Horizon) -> dict[str, list[list[float]]]:
+        """Return the values of each hyper-parameter: a column for all param groups, or one a group."""
+        return {
+            name: [
+                [*map(curve.bind(horizon), range(horizon.total_steps))]
+                for curve in ([curves] if isinstance(curves, Curve) else curves)
+            ]
+            for name, curves in self.curves.items()
+        }
 
     def cycles(self, total_steps: int, steps_per_epoch: int | None = None) -> tuple[Cycle, ...]:
         """Return the cycles of a run of this length: the learning rate's, where that is scheduled.

@@ -84,6 +84,10 @@ class Writer:
         for parameter in self._parameters.values():
             self._check(parameter, step)
 
+    def shares(self, name: str, values: list[float]) -> list[float]:
+        """Return what each param group gets of one value for all, or of one a group."""
+        return values if isinstance(self._curves[name], tuple) else self._parameters[name].shares(values[0])
+
     def has_new_groups(self) -> bool:
         """Tell whether param groups were added since the last write."""
         return len(self._optimizer.param_groups) != len(next(iter(self._parameters.values())).written)

@@ -92,6 +92,25 @@ class Schedule(Plan, Callback):
         self._hook: RemovableHandle | None = None
         self._before: tuple[int, int] = (0, 0)
 
+    def describe(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        train_dataloaders: Any = None,
+        datamodule: pl.LightningDataModule | None = None,
+    ) -> str:
+        """Tell what this schedule will do in a fit: the run's length, cycles, peaks, and what happens on a resume.
+
+        Args:
+            trainer: That will run the fit.
+            pl_module: The module that it will train.
+            train_dataloaders: As for `fit`.
+            datamodule: As for `fit`.
+        """
+        from lightning_lr.callbacks.description import describe
+
+        return describe(self, trainer, pl_module, train_dataloaders, datamodule)
+
     # What other callbacks may read during a fit: beside these, `step` (updates applied so far), `horizon` and
     # `optimizer_index`
 
