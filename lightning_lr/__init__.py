@@ -8,6 +8,7 @@ from lightning_lr.callbacks.annealing import WarmupStableDecay as WarmupStableDe
 from lightning_lr.callbacks.cyclical import SGDR as SGDR
 from lightning_lr.callbacks.cyclical import CyclicLR as CyclicLR
 from lightning_lr.callbacks.cyclical import OneCycle as OneCycle
+from lightning_lr.callbacks.plateau import ReduceOnPlateau as ReduceOnPlateau
 from lightning_lr.callbacks.schedule import Schedule as Schedule
 from lightning_lr.callbacks.snapshot import SnapshotCheckpoint as SnapshotCheckpoint
 from lightning_lr.composition import Join as Join

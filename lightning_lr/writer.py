@@ -113,6 +113,6 @@ class Writer:
     def _refuse(self, parameter: HyperParameter, index: int, step: int) -> NoReturn:
         raise RuntimeError(
             f"{parameter.name}={parameter.found(index)!r}: param group {index} was given {parameter.written[index]!r} "
-            f"for update {step} by {self._owner}, and somebody else has changed it since; remove the code that sets it, "
-            f"or remove {self._owner}"
+            f"for update {step} by {self._owner}, and somebody else has changed it since; remove the code that sets "
+            f"it, or remove {self._owner}"
         )

@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from lightning_lr.arguments import require_choice, require_int
 from lightning_lr.callbacks.horizon import horizon_of
 from lightning_lr.callbacks.listeners import Listeners
+from lightning_lr.callbacks.neighbours import sets_lr_each_epoch, warn_of_restarts
 from lightning_lr.callbacks.ownership import optimizer_of, refuse_foreign_engine, refuse_other_owners
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
@@ -89,6 +90,7 @@ class Schedule(Plan, Callback):
         self._restored: dict[str, Any] | None = None
         self._writer: Writer | None = None
         self._cycles_of_run: tuple[Cycle, ...] = ()
+        self._contested = False
         self._hook: RemovableHandle | None = None
         self._before: tuple[int, int] = (0, 0)
 
@@ -165,6 +167,9 @@ class Schedule(Plan, Callback):
             self._writer.load_state_dict(self._restored["groups"])
         self._writer.follow(pace)
         self._cycles_of_run = pace.cycles(self._cycles(pace.curve))
+        callbacks, name = trainer.callbacks, type(self).__name__  # type: ignore[attr-defined]
+        warn_of_restarts(callbacks, name, self._cycles_of_run)
+        self._contested = sets_lr_each_epoch(callbacks, name)
         self._pace, self.horizon = pace, told
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -185,9 +190,9 @@ class Schedule(Plan, Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Take in param groups that a fine-tuning callback has added."""
+        """Take in param groups that a fine-tuning callback has added, and take back one that it has set."""
         assert self._writer is not None
-        if self._writer.has_new_groups():
+        if self._writer.has_new_groups() or (self._contested and batch_idx == 0):
             self._writer.write(self.step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
