@@ -63,6 +63,10 @@ class Join(Curve):
 
         return value
 
+    @property
+    def cyclic(self) -> bool:  # noqa: D102
+        return any(curve.cyclic for curve in self.curves)
+
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
         cycles = [cycle.shifted(start) for start, curve, part in self._parts(horizon) for cycle in curve.cycles(part)]
         return tuple(replace(cycle, index=index) for index, cycle in enumerate(cycles))
@@ -105,6 +109,10 @@ class Scale(Curve):
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
         values, factor = self.curve.bind(horizon), float(self.factor)
         return lambda step: factor * values(step)
+
+    @property
+    def cyclic(self) -> bool:  # noqa: D102
+        return self.curve.cyclic
 
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
         return self.curve.cycles(horizon)
@@ -199,6 +207,10 @@ class Repeat(Curve):
             return current[2](step - current[0])
 
         return value
+
+    @property
+    def cyclic(self) -> bool:  # noqa: D102
+        return True
 
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
         total = horizon.total_steps

@@ -39,6 +39,11 @@ class Curve(ABC):
             ValueError: If the curve does not fit the horizon.
         """
 
+    @property
+    def cyclic(self) -> bool:
+        """Whether the curve has cycles, whatever the horizon."""
+        return False
+
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:
         """Return the cycles within the horizon, in order; none where the curve has none."""
         return ()

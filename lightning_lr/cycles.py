@@ -20,7 +20,8 @@ class Cycle:
         start: First update of the cycle.
         end: First update after it; the number of updates applied when the cycle is over.
         complete: False where the run ends before the cycle would.
-        peak: Update that uses the cycle's highest learning rate; None is its start.
+        peak: Update at which the cycle's way up is over; not before ``end`` where the cycle is cut on its way up. None
+            is its start.
     """
 
     index: int

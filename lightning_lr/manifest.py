@@ -13,7 +13,7 @@ FORMAT = 1
 """Version of the layout. A reader refuses a later one."""
 
 MANIFEST = "manifest.json"
-RESTORE = "restore it from a copy, or train again"
+RESTORE = "restore it from a copy, or move the folder away and train again"
 SNAPSHOT_FILE = re.compile(r"snapshot-(\d{3,})\.safetensors")
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -92,6 +92,8 @@ def read_manifest(path: Path) -> tuple[str, tuple[Snapshot, ...]]:
         raise ValueError(f"{path}: not JSON ({error}); {RESTORE}") from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise ValueError(f"{path}: not a manifest of snapshots, it names no format; {RESTORE}")
+    if manifest["format"] < 1:
+        raise ValueError(f"{path}: format={manifest['format']}, which there never was; {RESTORE}")
     if manifest["format"] > FORMAT:
         raise ValueError(
             f"{path}: format={manifest['format']}, and this version reads up to {FORMAT}; install a newer lightning_lr"
@@ -100,6 +102,8 @@ def read_manifest(path: Path) -> tuple[str, tuple[Snapshot, ...]]:
     if not isinstance(manifest.get("run_id"), str) or not isinstance(entries, list):
         raise ValueError(f"{path}: not a manifest of snapshots, run_id or snapshots is missing; {RESTORE}")
     rows = [_row(entry, f"{path}: snapshots[{i}]") for i, entry in enumerate(entries)]
+    if len({row.cycle for row in rows}) < len(rows):
+        raise ValueError(f"{path}: several rows of one cycle; {RESTORE}")
     return manifest["run_id"], tuple(sorted(rows, key=lambda row: row.cycle))
 
 
@@ -114,5 +118,8 @@ def _row(entry: object, where: str) -> Snapshot:
         raise ValueError(f"{where}: file={entry['file']!r} is not the name of a snapshot; {RESTORE}")
     values = {name: entry[name] for name in _TYPES}
     if values["metrics"] is not None:
+        for name, metric in values["metrics"].items():
+            if not isinstance(metric, int | float | None):
+                raise ValueError(f"{where}: metrics[{name!r}]={metric!r} is not what belongs there; {RESTORE}")
         values["metrics"] = {k: math.nan if v is None else float(v) for k, v in values["metrics"].items()}
     return Snapshot(**values)

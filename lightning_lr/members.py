@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from lightning_lr.arguments import require_int
 from lightning_lr.manifest import MANIFEST
 from lightning_lr.snapshots import Snapshots, load_weights
+from lightning_lr.weights import uncompiled
 
 Member: TypeAlias = str | Path | Mapping[str, Tensor] | nn.Module
 """One member of an ensemble: a snapshot file, a state dict, or a module whose weights are taken."""
@@ -83,7 +84,7 @@ def _member(module: nn.Module, source: Mapping[str, Tensor] | nn.Module, name: s
         member = _copy(source, name)
     else:
         member = _copy(module, "module")
-        _load(member, {key.replace("_orig_mod.", ""): value for key, value in source.items()}, name)
+        _load(member, {uncompiled(key): value for key, value in source.items()}, name)
     return member.requires_grad_(False).eval()
 
 

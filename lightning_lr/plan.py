@@ -76,11 +76,17 @@ class Plan:
             total_steps: Optimizer updates of the run.
             steps_per_epoch: Optimizer updates of an epoch, for durations in epochs.
         """
-        return self._cycles(Horizon(total_steps, steps_per_epoch))
+        return self._leading.cycles(Horizon(total_steps, steps_per_epoch))
 
-    def _cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:
+    @property
+    def cyclic(self) -> bool:
+        """Whether there are cycles, however long a run is."""
+        return self._leading.cyclic
+
+    @property
+    def _leading(self) -> Curve:
         first = next(iter(self.curves.values()))
-        return (first if isinstance(first, Curve) else first[0]).cycles(horizon)
+        return first if isinstance(first, Curve) else first[0]
 
     def plot(self, path: str | Path, total_steps: int, steps_per_epoch: int | None = None) -> Path:
         """Draw what a run of this length will use.

@@ -75,6 +75,10 @@ class Peak(Curve):
             return curves[0].bind(horizon)
         return Join(tuple(curves), tuple(before[0] for before, _ in ways[1:])).bind(horizon)
 
+    @property
+    def cyclic(self) -> bool:  # noqa: D102
+        return True
+
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
         return (Cycle(0, 0, horizon.total_steps, peak=self._peak(horizon)),)
 
@@ -121,6 +125,9 @@ class Trapezoid(Curve):
             max(horizon.updates(duration, argument), int(parse(duration)[0] > 0))
             for argument, duration in (("warmup", self.warmup), ("decay", self.decay))
         )
+        if rise + fall == total + 1 and fall > 1 and self._shares() <= 100:
+            # Two shares that fill the run, both rounded up: no run is too short for half and half.
+            fall -= 1
         if rise + fall > total:
             raise ValueError(
                 f"warmup={self.warmup!r}, decay={self.decay!r}: {rise} and {fall} updates in a run of {total}; "
@@ -136,6 +143,10 @@ class Trapezoid(Curve):
             return curves[0].bind(horizon)
         ends = [end for (length, _), end in zip(parts, (rise, total - fall, total), strict=True) if length]
         return Join(tuple(curves), tuple(ends[:-1])).bind(horizon)
+
+    def _shares(self) -> float:
+        durations = [parse(duration) for duration in (self.warmup, self.decay)]
+        return float(sum(amount for amount, _ in durations)) if all(unit == "%" for _, unit in durations) else math.inf
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,8 @@ class Triangles(Curve):
 
     def bind(self, horizon: Horizon) -> Values:  # noqa: D102
         up, down = self._sides(horizon)
-        base, height, gamma, mode = float(self.base), float(self.peak) - float(self.base), float(self.gamma), self.mode
+        base, peak, gamma, mode = float(self.base), float(self.peak), float(self.gamma), self.mode
+        low, high = min(base, peak), max(base, peak)
 
         def value(step: float) -> float:
             cycle, at = divmod(step, up + down)
@@ -191,9 +203,14 @@ class Triangles(Curve):
                 way = math.ldexp(way, -int(cycle))
             elif mode == "exp_range":
                 way *= math.pow(gamma, step)
-            return base + height * way
+            # A weighted mean within bounds, as in `Anneal`: it hits both ends exactly, and never leaves them by an ulp.
+            return min(max(base * (1.0 - way) + peak * way, low), high)
 
         return value
+
+    @property
+    def cyclic(self) -> bool:  # noqa: D102
+        return True
 
     def cycles(self, horizon: Horizon) -> tuple[Cycle, ...]:  # noqa: D102
         up, down = self._sides(horizon)

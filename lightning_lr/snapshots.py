@@ -56,9 +56,8 @@ class Snapshots:
     def __init__(self, dirpath: str | os.PathLike[str]) -> None:
         self.dirpath = Path(dirpath)
         if not self.dirpath.is_dir():
-            raise FileNotFoundError(
-                f"dirpath={str(dirpath)!r}: there is no such folder; pass the folder that SnapshotCheckpoint wrote"
-            )
+            what = "a file" if self.dirpath.exists() else "there is no such folder"
+            raise FileNotFoundError(f"dirpath={str(dirpath)!r}: {what}; pass the folder that SnapshotCheckpoint wrote")
         self.run_id, self.rows = read_manifest(self.dirpath / MANIFEST)
 
     def __len__(self) -> int:

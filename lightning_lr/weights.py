@@ -67,6 +67,16 @@ def check_state_dict(state_dict: Mapping[str, Any]) -> None:
             )
 
 
+def uncompiled(name: str) -> str:
+    """Return a parameter's name without what torch.compile puts before it: how it ran, not what it is.
+
+    Example:
+        >>> uncompiled("_orig_mod.encoder._orig_mod.weight")
+        'encoder.weight'
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
 def pack(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> bytes:
     """Turn a state dict into the bytes of a safetensors file.
 
@@ -91,8 +101,7 @@ def pack(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> byt
     aliases: dict[str, str] = {}
     stored: dict[tuple[object, ...], str] = {}
     for key, value in state_dict.items():
-        # The prefix that torch.compile gives a submodule says how it ran, not what it is.
-        name = ".".join(part for part in key.split(".") if part != "_orig_mod")
+        name = uncompiled(key)
         if name in tensors or name in aliases:
             raise ValueError(
                 f"state_dict[{key!r}]: a second entry is called {name!r} without torch.compile's prefix; rename one"
@@ -135,9 +144,10 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         raise ValueError(f"not a whole safetensors file ({error})") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    for alias, name in json.loads(header.get("__metadata__", {}).get("aliases", "{}")).items():
-        tensors[alias] = tensors[name]
-    return tensors
+    aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
+    if not isinstance(aliases, dict) or not tensors.keys() >= set(aliases.values()):
+        raise ValueError("its names of tied weights lead nowhere")
+    return tensors | {alias: tensors[name] for alias, name in aliases.items()}
 
 
 def load_weights(path: str | PathLike[str]) -> dict[str, torch.Tensor]:

@@ -50,6 +50,8 @@ def run(config: DictConfig) -> float:
         parts = build(config, folder)
         _refuse_sweep_of_processes(parts.trainer)
         parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+        if parts.policy.step == 0:
+            raise ValueError("trainer: no update was applied, there is nothing to test; give it epochs and batches")
         found = None if parts.snapshots is None else Snapshots(cast(Path, parts.snapshots.dirpath))
         evaluation = evaluate(parts.trainer, parts.module, parts.datamodule, found)
     if parts.trainer.is_global_zero:
@@ -88,13 +90,14 @@ def build(config: DictConfig, folder: Path) -> Parts:
     optimizer = instantiate(config.optimizer, _convert_="all")
     policy = instantiate(config.schedule, _convert_="all")
     snapshots = None
-    if _has_cycles(policy):
+    if policy.cyclic:
         snapshots = instantiate(config.snapshots, dirpath=folder / "snapshots", _convert_="all")
     callbacks: list[Callback | None] = [
         policy,
         snapshots,
         LearningRateMonitor(logging_interval="step", log_momentum=True),
-        ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_top_k=0),
+        # One file, replaced after each epoch: what a run that was killed goes on from.
+        ModelCheckpoint(dirpath=folder / "checkpoints", filename="last", save_top_k=1, enable_version_counter=False),
         Bar(),
     ]
     trainer = instantiate(
@@ -109,12 +112,6 @@ def build(config: DictConfig, folder: Path) -> Parts:
     )
     module = ImageClassifier(model, optimizer, datamodule.num_classes)
     return Parts(trainer, module, datamodule, policy, snapshots)
-
-
-def _has_cycles(policy: Schedule) -> bool:
-    # Of any run that is long enough, for how long this one will be is known only in the fit; one that is too short for
-    # its cycles is refused there.
-    return bool(policy.cycles(total_steps=100_000, steps_per_epoch=100))
 
 
 @rank_zero_only

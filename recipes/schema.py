@@ -104,6 +104,91 @@ class StepDecay:
 
 
 @dataclass
+class Constant:
+    """The same learning rate at every update."""
+
+    _target_: str = "lightning_lr.Constant"
+    lr: float = MISSING
+    optimizer: int | None = None
+    total_steps: int | None = None
+    on_new_horizon: str | None = None
+
+
+@dataclass
+class ExponentialDecay:
+    """The same factor at every update."""
+
+    _target_: str = "lightning_lr.ExponentialDecay"
+    initial_lr: float = MISSING
+    final_lr: float = MISSING
+    optimizer: int | None = None
+    total_steps: int | None = None
+    on_new_horizon: str | None = None
+
+
+@dataclass
+class CosineAnnealing:
+    """Half a cosine down, once."""
+
+    _target_: str = "lightning_lr.CosineAnnealing"
+    max_lr: float = MISSING
+    min_lr: float = 0.0
+    warmup: int | str = 0
+    optimizer: int | None = None
+    total_steps: int | None = None
+    on_new_horizon: str | None = None
+
+
+@dataclass
+class WarmupStableDecay:
+    """Up, level, and down."""
+
+    _target_: str = "lightning_lr.WarmupStableDecay"
+    max_lr: float = MISSING
+    warmup: int | str = "5%"
+    decay: int | str = "20%"
+    min_lr: float = 0.0
+    optimizer: int | None = None
+    total_steps: int | None = None
+    on_new_horizon: str | None = None
+
+
+@dataclass
+class ReduceOnPlateau:
+    """A smaller rate whenever a metric stops to improve."""
+
+    _target_: str = "lightning_lr.ReduceOnPlateau"
+    initial_lr: float = MISSING
+    monitor: str = MISSING
+    mode: str = "min"
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    cooldown: int = 0
+    min_lr: float = 0.0
+    optimizer: int | None = None
+
+
+@dataclass
+class CyclicLR:
+    """Up and down between two bounds, again and again."""
+
+    _target_: str = "lightning_lr.CyclicLR"
+    base_lr: float = MISSING
+    max_lr: float = MISSING
+    step_size_up: int | str = "2ep"
+    step_size_down: int | str | None = None
+    mode: str = "triangular"
+    gamma: float = 1.0
+    cycle_momentum: bool = True
+    base_momentum: float = 0.8
+    max_momentum: float = 0.9
+    optimizer: int | None = None
+    total_steps: int | None = None
+    on_new_horizon: str | None = None
+
+
+@dataclass
 class Snapshots:
     """One snapshot at the end of each cycle. Without `dirpath`, which is in the run's folder."""
 
@@ -165,6 +250,12 @@ SCHEMAS: dict[str, type] = {
     "schema/schedule/sgdr": SGDR,
     "schema/schedule/one_cycle": OneCycle,
     "schema/schedule/step_decay": StepDecay,
+    "schema/schedule/constant": Constant,
+    "schema/schedule/exponential_decay": ExponentialDecay,
+    "schema/schedule/cosine": CosineAnnealing,
+    "schema/schedule/wsd": WarmupStableDecay,
+    "schema/schedule/reduce_on_plateau": ReduceOnPlateau,
+    "schema/schedule/cyclic": CyclicLR,
     "schema/trainer": Trainer,
     "schema/train": Train,
 }

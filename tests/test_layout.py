@@ -20,7 +20,18 @@ SOURCES = {
     if path.relative_to(PACKAGE).parts[0] not in ("recipes", "conf")
 }
 CALLBACKS = sorted(name for name in SOURCES if name.startswith("lightning_lr.callbacks."))
-ORDER = ["arguments", "durations", "cycles", "curves", "composition", "profiles", "schedules", "pace", "plan", "plateau"]
+ORDER = [
+    "arguments",
+    "durations",
+    "cycles",
+    "curves",
+    "composition",
+    "profiles",
+    "schedules",
+    "pace",
+    "plan",
+    "plateau",
+]
 # Each may import those before it; a plan draws itself, when it is asked to.
 BELOW = {name: {*ORDER[:index], *(["plots"] if name == "plan" else [])} for index, name in enumerate(ORDER)}
 
@@ -87,7 +98,10 @@ def test_what_does_not_know_the_callbacks(name):
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_callback_knows_no_other_but_the_schedule(name):
-    shared = {f"lightning_lr.callbacks.{part}" for part in ("schedule", "horizon", "ownership", "listeners", "neighbours", "description")}
+    shared = {
+        f"lightning_lr.callbacks.{part}"
+        for part in ("schedule", "horizon", "ownership", "listeners", "neighbours", "description")
+    }
     assert {module for module in ours(name) if module.startswith("lightning_lr.callbacks")} <= shared
 
 

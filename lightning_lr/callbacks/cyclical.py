@@ -113,7 +113,7 @@ class SGDR(Schedule):
 
     Raises:
         TypeError, ValueError: If an argument makes no sense, not exactly one of ``cycles`` and ``cycle`` is given, or
-            (at fit start) a cycle would be left without an update.
+            (before the first update) a cycle would be left without an update.
 
     Example:
         >>> [round(lr, 3) for lr in SGDR(max_lr=0.1, cycles=2).preview(total_steps=8)["lr"]]

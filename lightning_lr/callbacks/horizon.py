@@ -19,7 +19,7 @@ def horizon_of(trainer: pl.Trainer, total_steps: int | None = None) -> Horizon:
     manual optimization one update a batch is assumed, for Lightning cannot tell; ``total_steps`` is for all else.
 
     Args:
-        trainer: In ``on_fit_start`` or later.
+        trainer: In ``on_train_start`` or later: this builds the training loader where nobody has built it yet.
         total_steps: Optimizer updates of the whole run, where the user gave them.
 
     Raises:

@@ -17,7 +17,7 @@ update after the optimizer's step, and these are called from within it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import lightning.pytorch as pl
@@ -27,7 +27,7 @@ from lightning_lr.cycles import Cycle
 if TYPE_CHECKING:
     from lightning_lr.callbacks.schedule import Schedule
 
-Calls: TypeAlias = Mapping[int, list[tuple[Callable[..., None], Cycle]]]
+Calls: TypeAlias = dict[int, list[tuple[Callable[..., None], Cycle]]]
 
 
 class Listeners:
@@ -42,12 +42,11 @@ class Listeners:
     def __init__(self, trainer: pl.Trainer, pl_module: pl.LightningModule, schedule: Schedule) -> None:
         self._context = (trainer, pl_module, schedule)
         cycles = schedule.run_cycles
-        self._starts = self._calls("on_cycle_start", {cycle.start: cycle for cycle in cycles})
+        self._starts = self._calls("on_cycle_start", [(cycle.start, cycle) for cycle in cycles])
         # A run that is over before a peak never comes to it.
-        self._peaks = self._calls(
-            "on_cycle_peak", {peak: cycle for cycle in cycles if (peak := _peak(cycle)) < cycle.end}
-        )
-        self._ends = self._calls("on_cycle_end", {cycle.end: cycle for cycle in cycles})
+        peaks = [(cycle.start if cycle.peak is None else cycle.peak, cycle) for cycle in cycles]
+        self._peaks = self._calls("on_cycle_peak", [(peak, cycle) for peak, cycle in peaks if peak < cycle.end])
+        self._ends = self._calls("on_cycle_end", [(cycle.end, cycle) for cycle in cycles])
         self.steps = self._starts.keys() | self._peaks.keys() | self._ends.keys()
 
     def reached(self, step: int) -> None:
@@ -59,15 +58,16 @@ class Listeners:
         """Tell of an end: ``step`` updates are applied, and nothing new is written yet."""
         self._call(self._ends, step)
 
-    def _calls(self, hook: str, cycles: Mapping[int, Cycle]) -> Calls:
+    def _calls(self, hook: str, moments: list[tuple[int, Cycle]]) -> Calls:
         callbacks = self._context[0].callbacks  # type: ignore[attr-defined]
-        methods = [getattr(callback, hook) for callback in callbacks if hasattr(callback, hook)]
-        return {step: [(method, cycle) for method in methods] for step, cycle in cycles.items()} if methods else {}
+        calls: Calls = {}
+        for callback in callbacks:
+            if hasattr(callback, hook):
+                # Several cycles may share a moment, where a resume has squeezed them.
+                for step, cycle in moments:
+                    calls.setdefault(step, []).append((getattr(callback, hook), cycle))
+        return calls
 
     def _call(self, calls: Calls, step: int) -> None:
         for method, cycle in calls.get(step, ()):
             method(*self._context, cycle)
-
-
-def _peak(cycle: Cycle) -> int:
-    return cycle.start if cycle.peak is None else cycle.peak

@@ -49,8 +49,8 @@ class Schedule(Plan, Callback):
             length that ends with the run.
 
     Raises:
-        TypeError, ValueError: If an argument makes no sense; at fit start, if the optimizer lacks a hyper-parameter,
-            the run's length cannot be told, or the curve does not fit it.
+        TypeError, ValueError: If an argument makes no sense; at fit start, if the optimizer lacks a hyper-parameter;
+            before the first update, if the run's length cannot be told or the curve does not fit it.
         RuntimeError: At fit start, if something else owns the optimizer or the strategy's engine steps elsewhere;
             during the fit, if somebody else changes a value between two updates.
 
@@ -63,9 +63,10 @@ class Schedule(Plan, Callback):
 
     def __init__(
         self,
-        lr: CurveLike | Sequence[CurveLike] | None = None,
-        momentum: CurveLike | Sequence[CurveLike] | None = None,
-        weight_decay: CurveLike | Sequence[CurveLike] | None = None,
+        # Lists first: LightningCLI saves a value by the first type that takes it, and a list is no function's path.
+        lr: Sequence[CurveLike] | CurveLike | None = None,
+        momentum: Sequence[CurveLike] | CurveLike | None = None,
+        weight_decay: Sequence[CurveLike] | CurveLike | None = None,
         *,
         optimizer: int | None = None,
         total_steps: int | None = None,
@@ -166,7 +167,7 @@ class Schedule(Plan, Callback):
                 pace = self._on_new_horizon(pace, before, told)
             self._writer.load_state_dict(self._restored["groups"])
         self._writer.follow(pace)
-        self._cycles_of_run = pace.cycles(self._cycles(pace.curve))
+        self._cycles_of_run = pace.cycles(self._leading.cycles(pace.curve))
         callbacks, name = trainer.callbacks, type(self).__name__  # type: ignore[attr-defined]
         warn_of_restarts(callbacks, name, self._cycles_of_run)
         self._contested = sets_lr_each_epoch(callbacks, name)

@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 class _Policy(Protocol):
     """What a policy offers to whom it concerns; any callback that has `run_cycles` is taken for one."""
 
+    cyclic: bool
     step: int
     optimizer_index: int | None
     current: dict[str, tuple[float, ...]]
@@ -57,8 +58,8 @@ class SnapshotCheckpoint(Callback):
             training, ``"overwrite"`` deletes them when training starts.
 
     Raises:
-        TypeError, ValueError: If an argument makes no sense; at fit start, if no policy has cycles, several have, or
-            the module holds what a snapshot cannot.
+        TypeError, ValueError: If an argument makes no sense; at fit start, if no policy has cycles or the module holds
+            what a snapshot cannot; before the first update, if several policies have cycles.
         FileExistsError: At fit start, if the folder belongs to another run.
         RuntimeError: At fit start, if the strategy shards the weights.
 
@@ -95,7 +96,10 @@ class SnapshotCheckpoint(Callback):
         self.optimizer = optimizer
         self.on_existing = on_existing
         self._given = None if dirpath is None else _local(dirpath)
-        self._key = {"dirpath": None if dirpath is None else os.fspath(dirpath), "optimizer": optimizer}
+        self._key = {
+            "dirpath": None if dirpath is None else os.path.normpath(os.fspath(dirpath)),
+            "optimizer": optimizer,
+        }
         self._forget()
 
     def _forget(self) -> None:
@@ -149,8 +153,10 @@ class SnapshotCheckpoint(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Settle the run and its folder, and refuse all that can be refused before the first batch."""
-        if not _policies(trainer):
-            raise ValueError(_no_cycles("there is no policy in the trainer"))
+        policies = _policies(trainer)
+        if not any(policy.cyclic for policy in policies):
+            names = ", ".join(type(policy).__name__ for policy in policies)
+            raise ValueError(_no_cycles(f"{names} has none" if names else "there is no policy in the trainer"))
         check_state_dict(pl_module.state_dict())
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -161,6 +167,11 @@ class SnapshotCheckpoint(Callback):
         run_id = restored.get("run_id") or uuid.uuid4().hex
         self.dirpath, self.run_id = trainer.strategy.broadcast((dirpath, run_id))
         self._ended = restored.get("ended")
+        if self._given is None and self._ended is not None and not self.dirpath.is_dir():
+            raise FileNotFoundError(
+                f"dirpath=None: the run that is resumed has its snapshots in {self.dirpath}, and there is no such "
+                "folder; pass dirpath=, the folder where they are now"
+            )
         writer = SnapshotWriter(self.dirpath, self.run_id)
         _on_rank_zero(trainer, lambda: writer.check(overwrite=self.on_existing == "overwrite"))
         self._writer = writer
@@ -220,7 +231,10 @@ class SnapshotCheckpoint(Callback):
                 complete=last.complete,
             )
             good[last.index] = step
-        return [cycle.index for cycle in finished[-(self.keep_last or len(finished)) :] if cycle.index not in good]
+        # A life that died further on has left snapshots of later cycles, and dropped earlier ones for them.
+        reached = sorted({cycle.index for cycle in finished} | good.keys())
+        kept = reached[-(self.keep_last or len(reached)) :]
+        return [cycle.index for cycle in finished if cycle.index in kept and cycle.index not in good]
 
     # While training
 
@@ -276,11 +290,17 @@ class SnapshotCheckpoint(Callback):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if trainer.state.fn != TrainerFn.FITTING or any(isinstance(other, _AVERAGING) for other in callbacks):
             return
-        # A value that is still the same object is an older one: the training's, or another validation's.
-        given = {k: float(v) for k, v in trainer.callback_metrics.items() if v is not before.get(k)}
         writer = self._writer
-        if given and writer is not None:
-            _on_rank_zero(trainer, lambda: writer.set_metrics(cycle, given))
+        assert writer is not None
+
+        def note() -> None:
+            # A value that is still the same object is an older one: the training's, or another validation's.
+            given = {k: float(v) for k, v in trainer.callback_metrics.items() if v is not before.get(k)}
+            if given:
+                writer.set_metrics(cycle, given)
+
+        # Every process comes here, whatever it has logged itself.
+        _on_rank_zero(trainer, note)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the snapshot of a cycle that the end of the training cuts short, if that is wanted."""

@@ -83,3 +83,13 @@ def test_a_run_resumed_inside_a_cycle_does_not_start_it_again():
     assert ends == [
         (what, index, step) for index in range(5) for what, step in (("start", 4 * index), ("end", 4 * index + 4))
     ]
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_cycles_that_a_resume_squeezes_into_one_update_are_all_told():
+    after = Heard()
+    # Eight cycles of one update are left for four updates.
+    checkpoint = stop(SGDR(1.0, cycle=1), 12)
+    resume(SGDR(1.0, cycle=1, on_new_horizon="stretch"), checkpoint, after, max_epochs=None, max_steps=16)
+    ends = [(index, step) for what, index, step, _ in after.told if what == "end"]
+    assert ends == [(12, 13), (13, 13), (14, 14), (15, 14), (16, 15), (17, 15), (18, 16), (19, 16)]

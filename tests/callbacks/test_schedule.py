@@ -173,6 +173,7 @@ def test_a_cut_last_cycle_is_told_as_not_complete():
     assert [cycle.complete for cycle in policy.run_cycles] == [True, True, False]
 
 
+@pytest.mark.filterwarnings("ignore:EarlyStopping beside")
 def test_early_stopping_in_mid_cycle_ends_no_cycle():
     class Stuck(Recording):
         def training_step(self, batch, batch_idx):

@@ -54,6 +54,7 @@ class FakePolicy(Callback):
             Cycle(i, end - length, end, complete=not (cut and i == len(lengths) - 1))
             for i, (end, length) in enumerate(zip(ends, lengths, strict=True))
         )
+        self.cyclic = True
         self.step, self.optimizer_index, self.current = 0, index, {"lr": (0.1, 0.2)}
         self.state_key_ = f"FakePolicy{index}"
 

@@ -90,7 +90,7 @@ def test_schema_has_the_fields_and_defaults_of_its_class(configured):
         ("trainer.epochs=3", "Key 'epochs' not in 'Trainer'"),
         ("epochs=3", "Key 'epochs' not in 'Train'"),
         ("trainer=dpp", "Available options in 'trainer':\n\tddp\n\tdefault\n"),
-        ("schedule=cosine", "Available options in 'schedule':\n\tone_cycle\n\tsgdr\n\tstep_decay\n"),
+        ("schedule=coside", "Available options in 'schedule':\n\tconstant\n\tcosine\n\tcyclic\n"),
     ],
 )
 def test_wrong_override_is_refused_at_composition(override, said, composed):

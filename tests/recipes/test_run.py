@@ -13,6 +13,7 @@ from recipes import pictures
 from recipes.evaluation import evaluate
 from recipes.run import build
 from recipes.terminal import quiet
+from recipes.train import CONF
 
 
 def kinds(parts):
@@ -70,3 +71,13 @@ def test_reading_keeps_the_last_value_of_an_update(tmp_path):
     with (tmp_path / "metrics.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["step", "a", "b"], [1, 0.5, ""], [0, 0.25, 2.0], [1, 0.75, ""]])
     assert pictures.read(tmp_path / "metrics.csv") == {"a": [(0, 0.25), (1, 0.75)], "b": [(0, 2.0)]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", sorted(file.stem for file in (CONF / "schedule").glob("*.yaml")))
+def test_every_schedule_learns_the_digits_with_what_it_is_configured_for(schedule, composed, tmp_path):
+    with quiet():
+        parts = build(composed(f"schedule={schedule}", "trainer.max_epochs=10"), tmp_path)
+        parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+        found = evaluate(parts.trainer, parts.module, parts.datamodule, None)
+    assert found.last.accuracy > 0.95
