@@ -6,7 +6,6 @@ not name does not count, so it is written last: a reader sees the state before a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -15,17 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_lr.durable import STAGING, staged
 from lightning_lr.manifest import MANIFEST, RESTORE, SNAPSHOT_FILE, Snapshot, read_manifest, write_manifest
 from lightning_lr.weights import as_floating_dtype, load_weights, pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import torch
 
 __all__ = ["Snapshot", "SnapshotWriter", "Snapshots", "load_weights"]
-
-_STAGING = ".staging-"
 
 
 class Snapshots:
@@ -173,8 +171,8 @@ class SnapshotWriter:
         """
         self.check(overwrite)
         self.dirpath.mkdir(parents=True, exist_ok=True)
-        for path in self.dirpath.glob(f"{_STAGING}*"):
-            if SNAPSHOT_FILE.fullmatch(name := path.name.removeprefix(_STAGING)) or name == MANIFEST:
+        for path in self.dirpath.glob(f"{STAGING}*"):
+            if SNAPSHOT_FILE.fullmatch(name := path.name.removeprefix(STAGING)) or name == MANIFEST:
                 path.unlink()
         old = self._old()
         if old is None or old.run_id != self.run_id:
@@ -240,7 +238,7 @@ class SnapshotWriter:
             complete=complete,
         )
         self.dirpath.mkdir(parents=True, exist_ok=True)
-        with self._staged(row.file, data) as publish:
+        with staged(self.dirpath / row.file, data) as publish:
             if any(old.file == row.file and old.sha256 != row.sha256 for old in rows):
                 # Else a process killed between the two renames would leave a row whose hash is not its file's.
                 self._commit(others)
@@ -274,32 +272,8 @@ class SnapshotWriter:
 
     def _commit(self, rows: Iterable[Snapshot]) -> None:
         text = write_manifest(self.run_id, rows)
-        with self._staged(MANIFEST, f"{text}\n".encode()) as publish:
+        with staged(self.dirpath / MANIFEST, f"{text}\n".encode()) as publish:
             publish()
-
-    @contextlib.contextmanager
-    def _staged(self, name: str, data: bytes) -> Iterator[Callable[[], None]]:
-        """Write beside the target and force it to the disk; what is yielded puts it in place."""
-        staging, target = self.dirpath / f"{_STAGING}{name}", self.dirpath / name
-
-        def publish() -> None:
-            os.replace(staging, target)
-            _fsync_folder(self.dirpath)
-
-        try:
-            with staging.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield publish
-        except OSError as error:
-            if error.filename is not None and error.filename != str(staging):
-                raise
-            # The system's own message does not say which file it was.
-            what = f"{error.strerror or error}; not written, see to the disk and resume from the last checkpoint"
-            raise OSError(error.errno or 0, what, str(target)) from error
-        finally:
-            staging.unlink(missing_ok=True)
 
 
 def _cycle(path: Path) -> int:
@@ -314,16 +288,6 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _fsync_folder(path: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and a rename is durable without it
-        return
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 from rich.table import Table
 
 import lightning_lr
+from lightning_lr.durable import staged
 from recipes.evaluation import Evaluation, Score
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "safetensors", "hydra-core", "numpy", "scikit-learn")
@@ -43,13 +43,8 @@ def write_result(
         "seconds": seconds,
         "objective": evaluation.ensemble.accuracy,
     }
-    staged = path.with_name(f".{path.name}.staged")
-    with staged.open("w") as file:
-        json.dump(result, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
+    with staged(path, f"{json.dumps(result, indent=2)}\n".encode()) as publish:
+        publish()
     return result
 
 

@@ -18,14 +18,12 @@ update after the optimizer's step, and these are called from within it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
 
 from lightning_lr.cycles import Cycle
-
-if TYPE_CHECKING:
-    from lightning_lr.callbacks.schedule import Schedule
 
 Calls: TypeAlias = dict[int, list[tuple[Callable[..., None], Cycle]]]
 
@@ -36,12 +34,14 @@ class Listeners:
     Args:
         trainer: Whose callbacks are told.
         pl_module: Is handed on.
-        schedule: Whose cycles they are; its `run_cycles` are settled.
+        schedule: Is handed on.
+        cycles: The schedule's, in updates of the run.
     """
 
-    def __init__(self, trainer: pl.Trainer, pl_module: pl.LightningModule, schedule: Schedule) -> None:
+    def __init__(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, schedule: Callback, cycles: tuple[Cycle, ...]
+    ) -> None:
         self._context = (trainer, pl_module, schedule)
-        cycles = schedule.run_cycles
         self._starts = self._calls("on_cycle_start", [(cycle.start, cycle) for cycle in cycles])
         # A run that is over before a peak never comes to it.
         peaks = [(cycle.start if cycle.peak is None else cycle.peak, cycle) for cycle in cycles]

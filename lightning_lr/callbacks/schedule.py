@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.arguments import require_choice, require_int
+from lightning_lr.callbacks.description import RESUMED, describe, rehearsed
 from lightning_lr.callbacks.horizon import horizon_of
 from lightning_lr.callbacks.listeners import Listeners
 from lightning_lr.callbacks.neighbours import sets_lr_each_epoch, warn_of_restarts
@@ -104,15 +105,20 @@ class Schedule(Plan, Callback):
     ) -> str:
         """Tell what this schedule will do in a fit: the run's length, cycles, peaks, and what happens on a resume.
 
+        The data are attached and counted and the optimizers built as `fit` would; it does all of that anew, and the
+        random generators are put back. ``prepare_data`` and ``setup`` of the data module are called once more.
+
         Args:
             trainer: That will run the fit.
             pl_module: The module that it will train.
             train_dataloaders: As for `fit`.
             datamodule: As for `fit`.
         """
-        from lightning_lr.callbacks.description import describe
-
-        return describe(self, trainer, pl_module, train_dataloaders, datamodule)
+        name, resumed = type(self).__name__, RESUMED[self.on_new_horizon]
+        with rehearsed(trainer, pl_module, train_dataloaders, datamodule):
+            index = optimizer_of(trainer, self.optimizer, name)
+            told = describe(self, name, index, trainer.optimizers[index], horizon_of(trainer, self.total_steps))
+        return f"{told}\n  resumed from a checkpoint: {resumed}"
 
     # What other callbacks may read during a fit: beside these, `step` (updates applied so far), `horizon` and
     # `optimizer_index`
@@ -183,7 +189,7 @@ class Schedule(Plan, Callback):
         self.prepare(trainer)
         self._writer.write(self.step)
         self._before = (self.step, trainer.global_step)
-        tell = Listeners(trainer, pl_module, self)
+        tell = Listeners(trainer, pl_module, self, self.run_cycles)
         tell.reached(self.step)
         optimizer = trainer.optimizers[self.optimizer_index]
         self._hook = optimizer.register_step_post_hook(self._after_step(tell))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -18,25 +17,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.arguments import require_choice, require_int
+from lightning_lr.callbacks.cycle_source import Policy, largest_lr, policy_with_cycles, require_cycles
+from lightning_lr.callbacks.rank_zero import on_rank_zero
 from lightning_lr.cycles import Cycle
 from lightning_lr.snapshots import Snapshots, SnapshotWriter
 from lightning_lr.weights import as_floating_dtype, check_state_dict
 
 _SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 _AVERAGING = (WeightAveraging, StochasticWeightAveraging)
-_T = TypeVar("_T")
-
-
-class _Policy(Protocol):
-    """What a policy offers to whom it concerns; any callback that has `run_cycles` is taken for one."""
-
-    cyclic: bool
-    step: int
-    optimizer_index: int | None
-    current: dict[str, tuple[float, ...]]
-    run_cycles: tuple[Cycle, ...]
-
-    def prepare(self, trainer: pl.Trainer) -> None: ...
 
 
 class SnapshotCheckpoint(Callback):
@@ -106,7 +94,7 @@ class SnapshotCheckpoint(Callback):
         self.dirpath: Path | None = self._given
         self.run_id: str | None = None
         self._restored: dict[str, Any] | None = None
-        self._policy: _Policy | None = None
+        self._policy: Policy | None = None
         self._writer: SnapshotWriter | None = None
         # The cycle that ended last: in a checkpoint, it tells a resumed run what it needs for a row and cannot know.
         self._ended: dict[str, Any] | None = None
@@ -153,10 +141,7 @@ class SnapshotCheckpoint(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Settle the run and its folder, and refuse all that can be refused before the first batch."""
-        policies = _policies(trainer)
-        if not any(policy.cyclic for policy in policies):
-            names = ", ".join(type(policy).__name__ for policy in policies)
-            raise ValueError(_no_cycles(f"{names} has none" if names else "there is no policy in the trainer"))
+        require_cycles(trainer)
         check_state_dict(pl_module.state_dict())
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -173,38 +158,20 @@ class SnapshotCheckpoint(Callback):
                 "folder; pass dirpath=, the folder where they are now"
             )
         writer = SnapshotWriter(self.dirpath, self.run_id)
-        _on_rank_zero(trainer, lambda: writer.check(overwrite=self.on_existing == "overwrite"))
+        on_rank_zero(trainer, lambda: writer.check(overwrite=self.on_existing == "overwrite"))
         self._writer = writer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the policy, and take the snapshot that a run killed at a cycle's end has missed."""
         if self._writer is None:
             return
-        self._policy = self._find_policy(trainer)
-        lost = _on_rank_zero(trainer, lambda: self._open(trainer, pl_module))
+        self._policy = policy_with_cycles(trainer, self.optimizer)
+        lost = on_rank_zero(trainer, lambda: self._open(trainer, pl_module))
         if lost:
             rank_zero_warn(
                 f"SnapshotCheckpoint: {self.dirpath} lacks the snapshots of cycles {', '.join(map(str, lost))}, which "
                 "this run has behind it; restore the files from a copy, or resume from an earlier checkpoint"
             )
-
-    def _find_policy(self, trainer: pl.Trainer) -> _Policy:
-        for policy in _policies(trainer):
-            # The order of the callbacks is the user's: a policy further down the list has not begun yet.
-            policy.prepare(trainer)
-        chosen = [policy for policy in _policies(trainer) if self.optimizer in (None, policy.optimizer_index)]
-        cyclic = [policy for policy in chosen if policy.run_cycles]
-        if not cyclic:
-            names = ", ".join(type(policy).__name__ for policy in chosen)
-            of = "" if self.optimizer is None else f" of optimizer {self.optimizer}"
-            raise ValueError(_no_cycles(f"{names} has none" if names else f"there is no policy{of}"))
-        if len(cyclic) > 1:
-            names = ", ".join(f"{type(policy).__name__} of optimizer {policy.optimizer_index}" for policy in cyclic)
-            raise ValueError(
-                f"optimizer={self.optimizer}: several policies have cycles ({names}); tell SnapshotCheckpoint whose to "
-                "follow, such as optimizer=0"
-            )
-        return cyclic[0]
 
     def _open(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[int]:
         """Make the folder ours and complete it; return the finished cycles that cannot be had any more."""
@@ -254,9 +221,9 @@ class SnapshotCheckpoint(Callback):
             and policy is not None
             and optimizer is trainer.optimizers[policy.optimizer_index or 0]
         ):
-            self._lr = _largest_lr(trainer, policy)
+            self._lr = largest_lr(trainer, policy)
 
-    def on_cycle_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, policy: _Policy, cycle: Cycle) -> None:
+    def on_cycle_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, policy: Policy, cycle: Cycle) -> None:
         """Take the snapshot. Called by the policy, between a cycle's last update and the restart.
 
         Args:
@@ -271,10 +238,10 @@ class SnapshotCheckpoint(Callback):
             "cycle": cycle.index,
             "step": policy.step,
             "epoch": trainer.current_epoch,
-            "lr": _largest_lr(trainer, policy),
+            "lr": largest_lr(trainer, policy),
         }
         if cycle.complete or self.save_last_partial:
-            _on_rank_zero(trainer, lambda: self._write(pl_module, **cast(Any, self._ended), complete=cycle.complete))
+            on_rank_zero(trainer, lambda: self._write(pl_module, **cast(Any, self._ended), complete=cycle.complete))
             self._unchanged = cycle.index
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -300,7 +267,7 @@ class SnapshotCheckpoint(Callback):
                 writer.set_metrics(cycle, given)
 
         # Every process comes here, whatever it has logged itself.
-        _on_rank_zero(trainer, note)
+        on_rank_zero(trainer, note)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the snapshot of a cycle that the end of the training cuts short, if that is wanted."""
@@ -310,7 +277,7 @@ class SnapshotCheckpoint(Callback):
         inside = [cycle.index for cycle in policy.run_cycles if cycle.start < policy.step < cycle.end]
         if inside:
             partial = {"cycle": inside[0], "step": policy.step, "epoch": trainer.current_epoch, "lr": self._lr}
-            _on_rank_zero(trainer, lambda: self._write_partial(pl_module, partial))
+            on_rank_zero(trainer, lambda: self._write_partial(pl_module, partial))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Complete the folder of a run that was resumed with nothing left to train, and so never started."""
@@ -344,42 +311,9 @@ class SnapshotCheckpoint(Callback):
             self._writer.keep_last(self.keep_last)
 
 
-def _policies(trainer: pl.Trainer) -> list[_Policy]:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [cast(_Policy, callback) for callback in callbacks if hasattr(callback, "run_cycles")]
-
-
-def _no_cycles(why: str) -> str:
-    return (
-        f"SnapshotCheckpoint: {why}, and a snapshot is taken at the end of a cycle; add a policy that has cycles, such "
-        "as SGDR(max_lr=0.1, cycles=5), to Trainer(callbacks=[...]), or remove SnapshotCheckpoint"
-    )
-
-
-def _largest_lr(trainer: pl.Trainer, policy: _Policy) -> float:
-    groups = trainer.optimizers[policy.optimizer_index or 0].param_groups
-    return float(max(policy.current.get("lr") or [group["lr"] for group in groups]))
-
-
 def _local(dirpath: str | os.PathLike[str]) -> Path:
     if not isinstance(dirpath, str | os.PathLike):
         raise TypeError(f"dirpath={dirpath!r}: not a path; pass a folder, or None for the logger's directory")
     if not os.fspath(dirpath) or "://" in os.fspath(dirpath):
         raise ValueError(f"dirpath={os.fspath(dirpath)!r}: not a folder of this machine; pass a local dirpath")
     return Path(dirpath).expanduser().absolute()
-
-
-def _on_rank_zero(trainer: pl.Trainer, work: Callable[[], _T]) -> _T:
-    """Work on rank 0 and tell every rank the outcome: a failure that one keeps to itself is a hang of the others."""
-    value, error = None, None
-    if trainer.is_global_zero:
-        try:
-            value = work()
-        except Exception as caught:
-            error = caught
-    value, failure = trainer.strategy.broadcast((value, None if error is None else f"{type(error).__name__}: {error}"))
-    if error is not None:
-        raise error
-    if failure is not None:
-        raise RuntimeError(f"rank 0 failed: {failure}")
-    return cast(_T, value)
