@@ -144,10 +144,11 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         raise ValueError(f"not a whole safetensors file ({error})") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
-    if not isinstance(aliases, dict) or not tensors.keys() >= set(aliases.values()):
-        raise ValueError("its names of tied weights lead nowhere")
-    return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+    try:
+        aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
+        return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError("its names of tied weights lead nowhere") from error
 
 
 def load_weights(path: str | PathLike[str]) -> dict[str, torch.Tensor]:

@@ -232,6 +232,19 @@ def _module_and_states(count=3):
     return members[0], [member.state_dict() for member in members]
 
 
+def test_a_part_whose_name_only_looks_like_compiled_is_a_part():
+    module = nn.Module()
+    module.my_orig_mod = nn.Linear(2, 2)
+    state = {"my_orig_mod.weight": torch.full((2, 2), 3.0), "my_orig_mod.bias": torch.full((2,), 4.0)}
+    (member,) = SnapshotEnsemble(module, [state]).members
+    assert torch.equal(member.my_orig_mod.weight, torch.full((2, 2), 3.0))
+    assert torch.equal(member.my_orig_mod.bias, torch.full((2,), 4.0))
+    (member,) = SnapshotEnsemble(
+        nn.Linear(2, 2), [{"_orig_mod.weight": torch.ones(2, 2), "bias": torch.ones(2)}]
+    ).members
+    assert torch.equal(member.weight, torch.ones(2, 2))
+
+
 # ---- from disk
 
 

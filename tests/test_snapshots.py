@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import lightning_lr
 from lightning_lr.manifest import write_manifest
 from lightning_lr.snapshots import Snapshots, SnapshotWriter, load_weights
-from lightning_lr.weights import as_floating_dtype, check_state_dict, pack, unpack
+from lightning_lr.weights import as_floating_dtype, check_state_dict, pack, uncompiled, unpack
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(7)}
 
@@ -177,6 +177,34 @@ def test_prefix_of_a_compiled_submodule_is_stripped():
         pack({"a.w": torch.ones(1), "a._orig_mod.w": torch.ones(1)})
 
 
+@pytest.mark.parametrize("key", ["my_orig_mod.x", "net.my_orig_mod.weight", "_orig_modest.x", "a._orig_mod_.x"])
+def test_a_name_that_only_looks_like_the_prefix_is_left(key):
+    assert uncompiled(key) == key
+    assert set(unpack(pack({key: torch.ones(1)}))) == {key}
+
+
+@pytest.mark.parametrize(
+    "aliases",
+    [
+        "[]",
+        '["w"]',
+        '"w"',
+        "3",
+        "null",
+        '{"tied": "gone"}',
+        '{"tied": "w", "a": "tied"}',
+        '{"a": ["w"]}',
+        '{"a": {}}',
+        "{",
+    ],
+)
+def test_tied_names_that_lead_nowhere_are_refused(tmp_path, aliases):
+    path = tmp_path / "bad.safetensors"
+    save_file({"w": torch.ones(1)}, path, {"aliases": aliases})
+    with pytest.raises(ValueError, match=r"^path='.*bad\.safetensors': its names of tied weights lead nowhere; pass a"):
+        load_weights(path)
+
+
 def test_dtype_casts_what_is_floating_and_nothing_else(writer):
     mixed = {"w": torch.tensor([1.0, 1 / 3]), "n": torch.tensor([70000]), "m": torch.tensor([True])}
     writer.write(mixed, cycle=0, step=1, epoch=0, lr=0.1, dtype="float16")
@@ -274,6 +302,9 @@ def test_missing_folder_and_manifest(tmp_path):
         Snapshots(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"no manifest\.json in it; pass"):
         Snapshots(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"^dirpath='.*/file': a file; pass the folder that"):
+        Snapshots(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -282,6 +313,9 @@ def test_missing_folder_and_manifest(tmp_path):
         ("{", "not JSON"),
         ("[]", "names no format"),
         ('{"format": "1"}', "names no format"),
+        ('{"format": 0, "run_id": "a", "snapshots": []}', r"format=0, which there never was; restore it"),
+        ('{"format": -1, "run_id": "a", "snapshots": []}', r"format=-1, which there never was; restore it"),
+        ('{"format": true, "run_id": "a", "snapshots": []}', "names no format"),
         ('{"format": 2, "chapters": []}', "format=2, and this version reads up to 1; install a newer lightning_lr"),
         ('{"format": 1, "run_id": "a"}', "run_id or snapshots is missing"),
         ('{"format": 1, "run_id": "a", "snapshots": [3]}', r"snapshots\[0\] is not an object"),
@@ -302,6 +336,34 @@ def test_manifest_cannot_lead_out_of_the_folder(writer):
     fill(writer, [0])
     edit_manifest(writer.dirpath, lambda manifest: manifest["snapshots"][0].update(file="../snapshot-000.safetensors"))
     with pytest.raises(ValueError, match=r"is not the name of a snapshot"):
+        Snapshots(writer.dirpath)
+
+
+@pytest.mark.parametrize("metric", ["0.25", "high", [0.25], {"mean": 0.25}])
+def test_metrics_that_are_no_numbers_are_refused(writer, metric):
+    fill(writer, [0])
+    row = {"metrics": {"val/accuracy": 1, "val/odd": None, "val/loss": metric}}
+    edit_manifest(writer.dirpath, lambda manifest: manifest["snapshots"][0].update(row))
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message is compared
+        Snapshots(writer.dirpath)
+    assert str(refused.value) == (
+        f"{writer.dirpath}/manifest.json: snapshots[0]: metrics['val/loss']={metric!r} is not what belongs there; "
+        "restore it from a copy, or move the folder away and train again"
+    )
+
+
+def test_metrics_that_are_numbers_are_floats_and_null_is_nan(writer):
+    fill(writer, [0])
+    row = {"metrics": {"val/accuracy": 1, "val/odd": None}}
+    edit_manifest(writer.dirpath, lambda manifest: manifest["snapshots"][0].update(row))
+    metrics = Snapshots(writer.dirpath)[0].metrics
+    assert [(name, repr(value)) for name, value in metrics.items()] == [("val/accuracy", "1.0"), ("val/odd", "nan")]
+
+
+def test_two_rows_of_one_cycle_are_refused(writer):
+    fill(writer, range(3))
+    edit_manifest(writer.dirpath, lambda manifest: manifest["snapshots"][2].update(cycle=1))
+    with pytest.raises(ValueError, match=r"^/.*manifest\.json: several rows of one cycle; restore it from a copy, or"):
         Snapshots(writer.dirpath)
 
 

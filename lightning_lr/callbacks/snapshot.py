@@ -84,10 +84,6 @@ class SnapshotCheckpoint(Callback):
         self.optimizer = optimizer
         self.on_existing = on_existing
         self._given = None if dirpath is None else _local(dirpath)
-        self._key = {
-            "dirpath": None if dirpath is None else os.path.normpath(os.fspath(dirpath)),
-            "optimizer": optimizer,
-        }
         self._forget()
 
     def _forget(self) -> None:
@@ -105,8 +101,8 @@ class SnapshotCheckpoint(Callback):
 
     @property
     def state_key(self) -> str:
-        """What the state is kept under in a checkpoint: callbacks with two folders live in one trainer."""
-        return self._generate_state_key(**self._key)
+        """What the state is kept under in a checkpoint: one for each optimizer's policy, wherever its folder is."""
+        return f"{type(self).__qualname__}[optimizer={self.optimizer or 0}]"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the folder, the run it belongs to, and the cycle that ended last."""

@@ -14,7 +14,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from lightning_lr import SGDR, Anneal, Flat, OneCycle, Schedule, StepDecay
+from lightning_lr import (
+    SGDR,
+    Anneal,
+    Constant,
+    CosineAnnealing,
+    CyclicLR,
+    ExponentialDecay,
+    Flat,
+    OneCycle,
+    ReduceOnPlateau,
+    Repeat,
+    Schedule,
+    StepDecay,
+    WarmupStableDecay,
+)
 
 
 def close(found, expected):
@@ -313,3 +327,34 @@ def test_a_policy_can_be_pickled(policy):
 @pytest.mark.parametrize("total", [1, 2, 3, 1000])
 def test_a_preview_has_one_value_an_update(policy, total):
     assert {len(column) for column in policy.preview(total).values()} == {total}
+
+
+# Cyclic or not
+
+
+@pytest.mark.parametrize(
+    ("policy", "cyclic"),
+    [
+        (Constant(0.1), False),
+        (CosineAnnealing(0.1, warmup=3), False),
+        (ExponentialDecay(0.1, 0.01), False),
+        (StepDecay(0.1, every="1ep"), False),
+        (WarmupStableDecay(0.1), False),
+        (ReduceOnPlateau(0.1, monitor="val/loss"), False),
+        (OneCycle(0.1), True),
+        (CyclicLR(0.01, 0.1, step_size_up=5), True),
+        (SGDR(0.1, cycles=2), True),
+        (SGDR(0.1, cycle="1ep", warmup=3, cycle_momentum=True), True),
+        (Schedule(lr=0.1), False),
+        (Schedule(lr=Repeat(Anneal(0.1, 0.0), cycles=2)), True),
+        (Schedule(lr=[Repeat(Flat(0.1), cycles=2), 0.1]), True),
+        (Schedule(momentum=Repeat(Anneal(0.8, 0.9), cycles=2)), True),
+        # The cycles are those of the learning rate, where there is one.
+        (Schedule(lr=0.1, momentum=Repeat(Anneal(0.8, 0.9), cycles=2)), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_policy_knows_whether_it_is_cyclic_before_any_fit(policy, cyclic):
+    assert policy.cyclic is cyclic
+    if not isinstance(policy, ReduceOnPlateau):
+        assert bool(policy.cycles(100, 10)) is cyclic

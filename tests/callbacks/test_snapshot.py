@@ -312,11 +312,6 @@ def test_a_refused_fit_does_not_overwrite():
     assert hashes("snapshots") == before
 
 
-def test_two_callbacks_live_in_one_trainer():
-    fit(sgdr(), SnapshotCheckpoint("full"), SnapshotCheckpoint("half", dtype=torch.float16))
-    assert len(Snapshots("full")) == len(Snapshots("half")) == 5
-
-
 # Killed and resumed
 
 
@@ -351,6 +346,42 @@ def test_resumed_without_a_folder_it_goes_on_in_the_first_lifes(tmp_path):
     assert second.dirpath == first.dirpath != Path(trainer.logger.log_dir) / "snapshots"
     assert second.run_id == first.run_id
     assert len(Snapshots(second.dirpath)) == 5
+
+
+def die_and_move(killed):
+    """A run without a dirpath, dead after so many updates, whose folder is elsewhere now."""
+    first = SnapshotCheckpoint()
+    with pytest.raises(Died):
+        fit(sgdr(), first, DieAfter(killed), SaveEach(), default_root_dir="run")
+    os.rename("run", "moved")
+    return first
+
+
+@pytest.mark.parametrize("killed", [6, 14])
+def test_resumed_without_a_folder_when_the_first_lifes_has_moved_it_stops(killed, tmp_path):
+    die_and_move(killed)
+    with pytest.raises(FileNotFoundError) as refused:
+        fit(sgdr(), SnapshotCheckpoint(), ckpt_path=f"checkpoints/{killed}.ckpt", default_root_dir="run")
+    assert str(refused.value) == (
+        f"dirpath=None: the run that is resumed has its snapshots in {tmp_path}/run/snapshots, and there is no such "
+        "folder; pass dirpath=, the folder where they are now"
+    )
+    assert not Path("run/snapshots").exists()
+
+
+def test_resumed_with_the_folder_to_which_the_first_lifes_has_moved_it_goes_on(uninterrupted):
+    first, second = die_and_move(14), SnapshotCheckpoint("moved/snapshots")
+    fit(sgdr(), second, ckpt_path="checkpoints/13.ckpt")
+    assert second.run_id == first.run_id
+    assert hashes("moved/snapshots") == uninterrupted
+    assert not Path("run").exists()
+
+
+def test_a_folder_that_never_had_a_snapshot_is_made_again(uninterrupted):
+    first, second = die_and_move(3), SnapshotCheckpoint()
+    fit(sgdr(), second, ckpt_path="checkpoints/3.ckpt", default_root_dir="elsewhere")
+    assert (second.dirpath, second.run_id) == (Path("run/snapshots").absolute(), first.run_id)
+    assert hashes("run/snapshots") == uninterrupted
 
 
 def die_at_end_of(cycle):
@@ -405,6 +436,26 @@ def test_what_keep_last_dropped_is_not_missed():
     assert [row.cycle for row in Snapshots("snapshots")] == [4]
 
 
+@pytest.mark.parametrize("back_to", [12, 13])
+def test_what_keep_last_dropped_for_later_cycles_is_not_missed(uninterrupted, back_to):
+    """A warning is an error here: when the run died, the files were those of cycles 2 and 3, and 0 and 1 were gone."""
+    with pytest.raises(Died):
+        fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), DieAfter(26), SaveEach())
+    assert sorted(hashes("snapshots")) == ["snapshot-002.safetensors", "snapshot-003.safetensors"]
+    fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), ckpt_path=f"checkpoints/{back_to}.ckpt")
+    assert [row.cycle for row in Snapshots("snapshots")] == [3, 4]
+    last = ("snapshot-003.safetensors", "snapshot-004.safetensors")
+    assert hashes("snapshots") == {name: uninterrupted[name] for name in last}
+
+
+def test_of_what_keep_last_keeps_the_missing_are_named():
+    with pytest.raises(Died):
+        fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), DieAfter(20), SaveEach())
+    Path("snapshots/snapshot-001.safetensors").unlink()
+    with pytest.warns(UserWarning, match=r"lacks the snapshots of cycles 1, which"):
+        fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), ckpt_path="checkpoints/19.ckpt")
+
+
 def test_resumed_into_another_runs_folder_it_stops():
     path = die_at_end_of(1)
     fit(sgdr(), SnapshotCheckpoint("snapshots", on_existing="overwrite"))
@@ -438,8 +489,7 @@ def test_a_checkpoint_read_for_a_test_does_not_move_the_folder():
     callback = SnapshotCheckpoint()
     trainer = fit(sgdr(), callback, default_root_dir="elsewhere")
     before = (callback.dirpath, callback.run_id)
-    with pytest.warns(UserWarning, match="callbacks used to create the checkpoint"):
-        trainer.validate(Model(), loader(1), ckpt_path=path, verbose=False)
+    trainer.validate(Model(), loader(1), ckpt_path=path, verbose=False)
     assert (callback.dirpath, callback.run_id) == before
 
 
@@ -548,6 +598,31 @@ def test_no_policy_and_no_cycles_are_refused():
     with pytest.raises(ValueError, match=r"there is no policy of optimizer 3"):
         fit(FakePolicy(3), SnapshotCheckpoint("snapshots", optimizer=3))
     assert not Path("snapshots").exists()
+
+
+@pytest.mark.parametrize("first", ["policy", "snapshots"])
+def test_a_policy_without_cycles_is_refused_before_any_batch(first):
+    class Counting(Model):
+        batches = 0
+
+        def loss(self, batch):
+            self.batches += 1
+            return super().loss(batch)
+
+    model, callbacks = Counting(), [StepDecay(0.1, every="1ep"), SnapshotCheckpoint("snapshots")]
+    with pytest.raises(
+        ValueError, match=r"^SnapshotCheckpoint: StepDecay has none, and a snapshot is taken at the end"
+    ):
+        fit(*(callbacks if first == "policy" else callbacks[::-1]), model=model, num_sanity_val_steps=1)
+    assert model.batches == 0
+    fit(sgdr(), SnapshotCheckpoint("snapshots"), model=model, num_sanity_val_steps=1)
+    assert model.batches == 1 + EPOCHS * (BATCHES + 1)
+
+
+@pytest.mark.parametrize("same", ["s3/", "./s3", "other"])
+def test_two_for_one_optimizer_are_refused_by_the_trainer(same):
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `SnapshotCheckpoint`"):
+        pl.Trainer(accelerator="cpu", logger=False, callbacks=[SnapshotCheckpoint("s3"), SnapshotCheckpoint(same)])
 
 
 def test_extra_state_is_refused_before_training():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
 from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots
 from recipes import pictures
@@ -14,6 +15,19 @@ from recipes.evaluation import evaluate
 from recipes.run import build
 from recipes.terminal import quiet
 from recipes.train import CONF
+
+# Three epochs of 17 updates: a cycle an epoch, where there are cycles.
+CYCLES = {"sgdr": ("schedule.cycles=3",), "step_decay": ("schedule=step_decay",)}
+
+
+class Used(Callback):
+    """Notes the learning rate of each update."""
+
+    def __init__(self):
+        self.lrs = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.lrs.append(optimizer.param_groups[0]["lr"])
 
 
 def kinds(parts):
@@ -65,6 +79,56 @@ def test_every_update_is_in_the_log_and_tests_are_not(composed, tmp_path, accumu
     # Put back for whoever goes on with the trainer.
     assert parts.policy in parts.trainer.callbacks
     assert len(parts.trainer.loggers) == 1
+
+
+class StopBefore(Callback):
+    def __init__(self, update):
+        self.update = update
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == self.update:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize(("stop", "epochs", "updates"), [(16, None, None), (17, 1, 17), (33, 1, 17), (40, 2, 34)])
+@pytest.mark.parametrize("schedule", ["sgdr", "step_decay"])
+def test_a_run_that_is_stopped_has_one_checkpoint_of_its_last_whole_epoch(
+    composed, tmp_path, stop, epochs, updates, schedule
+):
+    with quiet():
+        parts = build(composed("trainer.max_epochs=3", *CYCLES[schedule]), tmp_path)
+        parts.trainer.callbacks.append(StopBefore(stop))
+        with pytest.raises(InterruptedError):
+            parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+    found = sorted(path.name for path in (tmp_path / "checkpoints").glob("*"))
+    if epochs is None:
+        assert found == []
+        return
+    assert found == ["last.ckpt"]
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (saved["epoch"], saved["global_step"]) == (epochs - 1, updates)
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")
+def test_a_run_that_was_stopped_is_resumed_from_its_checkpoint(composed, tmp_path):
+    config = composed("trainer.max_epochs=3", *CYCLES["sgdr"])
+    with quiet():
+        first = build(config, tmp_path)
+        first.trainer.callbacks.append(StopBefore(40))
+        with pytest.raises(InterruptedError):
+            first.trainer.fit(first.module, datamodule=first.datamodule)
+        # What comes after the checkpoint's moment; the log has a new file.
+        second = build(config, tmp_path)
+        used = Used()
+        second.trainer.callbacks.append(used)
+        second.trainer.fit(
+            second.module, datamodule=second.datamodule, ckpt_path=tmp_path / "checkpoints" / "last.ckpt"
+        )
+    # 0.25 (1 + cos(pi t/17)): the third cycle from its restart.
+    assert used.lrs == pytest.approx([0.25 * (1 + math.cos(math.pi * t / 17)) for t in range(17)], abs=1e-12)
+    assert [(row.cycle, row.step) for row in Snapshots(tmp_path / "snapshots")] == [(0, 17), (1, 34), (2, 51)]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 51
 
 
 def test_reading_keeps_the_last_value_of_an_update(tmp_path):

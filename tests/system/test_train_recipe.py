@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,36 @@ def test_both_processes_have_the_same_learning_rate_at_every_step(tmp_path):
     assert np.abs(np.array(lrs[0]) - 0.25 * (1 + np.cos(np.pi * (np.arange(45) % 9) / 9))).max() < 1e-12
 
 
+def test_a_killed_run_has_one_whole_checkpoint_and_goes_on_from_it(tmp_path):
+    (tmp_path / "fit.py").write_text(
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from hydra import compose, initialize_config_dir\n"
+        "from lightning.pytorch import Callback\n"
+        "from recipes.run import build\n"
+        "from recipes.train import CONF\n"
+        "class Kill(Callback):\n"
+        "    def on_train_batch_start(self, trainer, *_):\n"
+        "        if trainer.global_step == int(sys.argv[1]):\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with initialize_config_dir(str(CONF), version_base='1.3'):\n"
+        "    config = compose('train', overrides=['trainer.max_epochs=3', 'schedule.cycles=3'])\n"
+        "parts = build(config, Path('run'))\n"
+        "parts.trainer.callbacks.append(Kill())\n"
+        "parts.trainer.fit(parts.module, datamodule=parts.datamodule, ckpt_path=(sys.argv[2:] or [None])[0])\n"
+    )
+    last = Path("run/checkpoints/last.ckpt")
+    killed = python("fit.py", "40", cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [path.name for path in (tmp_path / last).parent.iterdir()] == ["last.ckpt"]
+    assert torch.load(tmp_path / last, weights_only=True)["global_step"] == 34
+    resumed = python("fit.py", "-1", str(last), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert torch.load(tmp_path / last, weights_only=True)["global_step"] == 51
+    manifest = json.loads((tmp_path / "run" / "snapshots" / "manifest.json").read_text())
+    assert [row["step"] for row in manifest["snapshots"]] == [17, 34, 51]
+
+
 def test_one_cycle_and_no_cycle(tmp_path):
     done = train("-m", "schedule=one_cycle,step_decay", "trainer.max_epochs=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -237,6 +268,11 @@ def test_same_command_same_result(tmp_path):
         (["schedule.max_lr=abc"], "Value 'abc' of type 'str' could not be converted to Float"),
         (["schedule.cycles=0"], "schedule: cycles=0: out of range; pass an int of at least 1"),
         (["trainer.max_steps=3"], "cycles=5: more cycles than updates (3); ask for fewer cycles or train for longer"),
+        (
+            ["trainer.max_epochs=0"],
+            "trainer: no update was applied, there is nothing to test; give it epochs and batches",
+        ),
+        (["trainer.max_epochs=0", "schedule=step_decay"], "trainer: no update was applied, there is nothing to test;"),
         (["-m", *IN_TWO], "trainer.devices=2: a sweep (-m) has one process a run"),
     ],
 )
@@ -252,7 +288,7 @@ def test_the_whole_traceback_is_there_for_who_wants_it(tmp_path):
     done = python("-m", "recipes.train", "schedule.cycles=0", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "policies.py" in done.stderr
+    assert "cyclical.py" in done.stderr
 
 
 def test_a_run_is_not_overwritten(tmp_path):
