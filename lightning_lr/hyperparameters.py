@@ -48,6 +48,8 @@ class HyperParameter:
         self._in_betas = name == "momentum" and "betas" in optimizer.param_groups[0]
         # Where there are tensors: each group's, and its version at the last write. None stands for floats everywhere.
         self._watched: list[tuple[Any, int]] | None = None
+        # Whether every group gets the same value.
+        self._alike = False
         built = [self._built(index, group) for index, group in enumerate(optimizer.param_groups)]
         # A group that is added later is to find in the defaults what the optimizer was built with.
         defaults = optimizer.defaults
@@ -87,7 +89,7 @@ class HyperParameter:
         groups = self._optimizer.param_groups
         if len(groups) != len(self.written):
             self.refuse_count(len(values))
-            self._tell_tensors_apart()
+            self._look_at_groups()
         if self._watched is not None:
             self._watched = [self._fill(group, value) for group, value in zip(groups, values, strict=True)]
         elif self._in_betas:
@@ -145,11 +147,14 @@ class HyperParameter:
             if index is None:
                 self.spread(value)
             return index
-        for index, (group, ratio) in enumerate(zip(groups, self._ratios)):  # noqa: B905 - `strict` costs a tenth
+        # Groups mostly share one value: then there is nothing to multiply.
+        values = [value] * len(groups) if self._alike else [value * ratio for ratio in self._ratios]
+        for group, before, after in zip(groups, written, values):  # noqa: B905 - `strict` costs a tenth
             held = group[name]
-            if held is not written[index] and (held.__class__ is not float or held != written[index]):
-                return index
-            group[name] = written[index] = value * ratio
+            if held is not before and (held.__class__ is not float or held != before):
+                return next(index for index, each in enumerate(groups) if each is group)
+            group[name] = after
+        self.written = values
         return None
 
     def found(self, index: int) -> Any:
@@ -182,7 +187,7 @@ class HyperParameter:
         self._put(group, value)
         return value, 0
 
-    def _tell_tensors_apart(self) -> None:
+    def _look_at_groups(self) -> None:
         # torch puts the one tensor of its defaults into every group that has none of its own: it cannot hold a value a
         # group.
         groups, defaults = self._optimizer.param_groups, self._optimizer.defaults
@@ -192,6 +197,7 @@ class HyperParameter:
             if isinstance(held, Tensor) and id(held) in taken:
                 self._put(group, held.clone())
             taken.add(id(self._get(group)))
+        self._alike = all(ratio == 1.0 for ratio in self._ratios)
         self._watched = [] if any(isinstance(self._get(group), Tensor) for group in groups) else None
 
     def _ratio(self, built: float) -> float:

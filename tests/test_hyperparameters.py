@@ -288,3 +288,30 @@ def test_a_resumed_run_keeps_the_ratios_of_the_first():
     resumed.spread(2.0)
     assert column(optimizer, "lr") == [0.5, 2.0]
     assert state == {"reference": 0.4, "ratios": [0.25, 1.0]}
+
+
+@pytest.mark.parametrize("built", [({}, {}, {}), ({}, {"lr": 0.05}, {"lr": 0.0})])
+@pytest.mark.parametrize("foreign", [0.3, float("nan"), torch.tensor(0.2)])
+def test_an_exchange_writes_until_it_meets_what_somebody_else_has_put_there(built, foreign):
+    optimizer = SGD(groups(*built), lr=0.1)
+    lr = HyperParameter("lr", optimizer)
+    lr.spread(0.2)
+    assert lr.exchange(0.4) is None
+    ratios = [group.get("lr", 0.1) / 0.1 for group in built]
+    assert column(optimizer, "lr") == [0.4 * ratio for ratio in ratios]
+    optimizer.param_groups[1]["lr"] = foreign
+    assert lr.exchange(0.8) == 1
+    assert optimizer.param_groups[1]["lr"] is foreign
+
+
+def test_an_exchange_takes_in_a_group_that_was_added():
+    optimizer = SGD(groups({}, {}), lr=0.1)
+    lr = HyperParameter("lr", optimizer)
+    lr.spread(0.2)
+    optimizer.add_param_group({"params": [weights()], "lr": 0.05})
+    assert lr.exchange(0.4) is None
+    assert column(optimizer, "lr") == [0.4, 0.4, 0.2]
+    # Equal is enough: a value that was read and put back is not a change.
+    optimizer.param_groups[0]["lr"] = float("0.4")
+    assert lr.exchange(0.8) is None
+    assert column(optimizer, "lr") == [0.8, 0.8, 0.4]
