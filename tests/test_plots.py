@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lightning_lr import plots
 from lightning_lr.cycles import Cycle
-from lightning_lr.plots import plot_loss, plot_members, plot_schedule
+from lightning_lr.plots import plot_loss, plot_schedule
 
 NAN = math.nan
 
@@ -133,25 +133,6 @@ def test_few_readings_are_drawn_as_they_are(figures):
 # ---- the members
 
 
-def test_members_and_ensemble_are_points_with_their_figures(figures):
-    plot_members([0.95, 0.9722], 0.9806, "members.png", names=["cycle 0", "cycle 1"])
-    (panel,) = figures[0].axes
-    level, members, ensemble = panel.lines
-    assert [y for _, y in points(members)] == pytest.approx([95.0, 97.22])
-    assert points(ensemble) == [(2, pytest.approx(98.06))]
-    assert level.get_ydata()[0] == pytest.approx(98.06)
-    assert [text.get_text() for text in panel.texts] == ["95.00", "97.22", "98.06"]
-    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["cycle 0", "cycle 1", "ensemble"]
-    assert panel.get_ylabel() == "accuracy (%)"
-
-
-def test_of_many_members_the_best_and_the_ensemble_are_told(figures):
-    plot_members([0.5 + index / 100 for index in range(30)], 0.8, "members.png")
-    (panel,) = figures[0].axes
-    assert [text.get_text() for text in panel.texts] == ["79.00", "80.00"]
-    assert max(panel.get_yticks()) <= 100
-
-
 # ---- the file
 
 
@@ -159,7 +140,7 @@ def draw(path, **given):
     return plot_schedule(given.pop("values", {"lr": [0.1, 0.2]}), path, **given)
 
 
-DRAW = [draw, lambda path: plot_loss([(0, 1.0)], path), lambda path: plot_members([0.5], 0.5, path)]
+DRAW = [draw, lambda path: plot_loss([(0, 1.0)], path)]
 
 
 @pytest.mark.parametrize("write", DRAW)
@@ -251,18 +232,3 @@ def test_schedules_that_cannot_be_drawn(arguments, message):
 def test_losses_that_cannot_be_drawn(train, validation, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         plot_loss(train, "loss.png", validation=validation)
-
-
-@pytest.mark.parametrize(
-    ("members", "ensemble", "names", "message"),
-    [
-        ([], 0.5, None, r"members=\[\]: nothing to draw; "),
-        ([0.5, NAN], 0.5, None, "members=nan: not finite; "),
-        ([97.2], 0.5, None, "members=97.2: out of range; "),
-        ([0.5], NAN, None, "ensemble=nan: not finite; "),
-        ([0.5], 0.5, ["a", "b"], r"names=\['a', 'b'\]: 2 for 1 members; give a name each, or None"),
-    ],
-)
-def test_members_that_cannot_be_drawn(members, ensemble, names, message):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        plot_members(members, ensemble, "members.png", names=names)
