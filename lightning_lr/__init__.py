@@ -9,6 +9,7 @@ from lightning_lr.callbacks.cyclical import SGDR as SGDR
 from lightning_lr.callbacks.cyclical import CyclicLR as CyclicLR
 from lightning_lr.callbacks.cyclical import OneCycle as OneCycle
 from lightning_lr.callbacks.plateau import ReduceOnPlateau as ReduceOnPlateau
+from lightning_lr.callbacks.range_test import LRRangeTest as LRRangeTest
 from lightning_lr.callbacks.schedule import Schedule as Schedule
 from lightning_lr.callbacks.snapshot import SnapshotCheckpoint as SnapshotCheckpoint
 from lightning_lr.composition import Join as Join
@@ -26,6 +27,8 @@ from lightning_lr.ensemble import SnapshotEnsemble as SnapshotEnsemble
 from lightning_lr.profiles import Peak as Peak
 from lightning_lr.profiles import Trapezoid as Trapezoid
 from lightning_lr.profiles import Triangles as Triangles
+from lightning_lr.range_result import RangeTest as RangeTest
+from lightning_lr.range_test import lr_range_test as lr_range_test
 from lightning_lr.snapshots import Snapshots as Snapshots
 
 __version__ = "0.1.0"

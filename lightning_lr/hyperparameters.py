@@ -25,6 +25,7 @@ class HyperParameter:
     Args:
         name: ``"lr"``, ``"momentum"`` or ``"weight_decay"``.
         optimizer: Whose param groups to write, as it was built.
+        without: What to do where the optimizer has no momentum, for the error.
 
     Raises:
         ValueError: If a param group has no such hyper-parameter or has momentum 0, or every group has LR 0.
@@ -41,8 +42,11 @@ class HyperParameter:
         1
     """
 
-    def __init__(self, name: str, optimizer: Optimizer) -> None:
+    def __init__(
+        self, name: str, optimizer: Optimizer, without: str = "leave it alone with cycle_momentum=False"
+    ) -> None:
         self.name = name
+        self._without = without
         self.written: list[float] = []
         self._optimizer = optimizer
         self._in_betas = name == "momentum" and "betas" in optimizer.param_groups[0]
@@ -209,7 +213,7 @@ class HyperParameter:
             if not self._in_betas and not float(group.get("momentum", 0.0)):
                 raise ValueError(
                     f"momentum={group.get('momentum')!r}: {optimizer} has no momentum in param group {index}; build it "
-                    "with one, or leave it alone with cycle_momentum=False"
+                    f"with one, or {self._without}"
                 )
         elif self.name not in group:
             raise ValueError(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from lightning_lr.arguments import require_number
+from lightning_lr.auto import Auto
 from lightning_lr.curves import Curve, as_curve
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
 
 CurveLike: TypeAlias = Curve | float | Callable[[int], float]
 """A schedule, as users may give it: a curve, a number, or a plain function of the update."""
-
-
-Rates: TypeAlias = float | Sequence[float]
-"""One learning rate for all param groups, whose ratios are kept, or one a param group."""
 
 
 class Plan:
@@ -41,6 +37,27 @@ class Plan:
         self.curves = {name: _curves(name, value) for name, value in given.items() if value is not None}
         if not self.curves:
             raise ValueError("lr=None, momentum=None, weight_decay=None: nothing to schedule; pass one of them")
+        self.auto = lr if isinstance(lr, Auto) else None
+        self.found: dict[str, float] = {}
+        """What ``"auto"`` stood for in the last fit, by argument; empty before it, and where nothing is ``"auto"``."""
+
+    def provisional(self) -> dict[str, Curve | tuple[Curve, ...]]:
+        """Return the curves with stand-ins for what ``"auto"`` has yet to tell: right in kind and number."""
+        return self.curves if self.auto is None else {**self.curves, "lr": _curves("lr", self.auto.stand_in())}
+
+    def take(self, found: Mapping[str, float]) -> None:
+        """Put rates in the place of every ``"auto"``; none, to wait for the next ones.
+
+        Args:
+            found: By argument.
+
+        Raises:
+            ValueError: If a rate does not go with the others.
+        """
+        if self.auto is not None:
+            rates = self.auto.resolve(found) if found else self.auto
+            self.curves = {**self.curves, "lr": _curves("lr", rates)}
+        self.found = dict(found)
 
     def preview(self, total_steps: int, steps_per_epoch: int | None = None) -> dict[str, list[float]]:
         """Return what a run of this length will use, one value an update.
@@ -113,39 +130,3 @@ def _curves(name: str, value: CurveLike | Sequence[CurveLike]) -> Curve | tuple[
     if not value:
         raise ValueError(f"{name}=[]: a list has one entry a param group; give one a group, or a single one for all")
     return tuple(as_curve(name, each) for each in value)
-
-
-def per_group(build: Callable[..., Curve], **rates: Rates) -> list[Curve] | Curve:
-    """Build one curve, or one a param group where any of the rates is a list.
-
-    Args:
-        build: Makes a curve of one rate each.
-        rates: By the names that the user knows them by. The first must be positive, the others not negative.
-
-    Raises:
-        TypeError, ValueError: If a rate is out of range, or two lists differ in length.
-
-    Example:
-        >>> from lightning_lr import Anneal
-        >>> per_group(Anneal, max_lr=[0.1, 0.2], min_lr=0.0)[1].start
-        0.2
-    """
-    first, *_ = rates
-    lengths = {
-        name: len(rate) for name, rate in rates.items() if isinstance(rate, Sequence) and not isinstance(rate, str)
-    }
-    if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        given = ", ".join(f"{name}={rates[name]!r}" for name in lengths)
-        raise ValueError(
-            f"{given}: lists have one entry a param group; give them the same length, or one number for all"
-        )
-    groups = []
-    for group in range(max(lengths.values(), default=1)):
-        chosen = {name: rates[name][group] if name in lengths else rates[name] for name in rates}  # type: ignore[index]
-        for name, rate in chosen.items():
-            if name == first:
-                require_number(name, rate, above=0.0)
-            else:
-                require_number(name, rate, at_least=0.0)
-        groups.append(build(*chosen.values()))
-    return groups if lengths else groups[0]

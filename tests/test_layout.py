@@ -29,8 +29,11 @@ ORDER = [
     "profiles",
     "schedules",
     "pace",
+    "auto",
     "plan",
     "plateau",
+    "suggestions",
+    "readings",
 ]
 # Each may import those before it; a plan draws itself, when it is asked to.
 BELOW = {name: {*ORDER[:index], *(["plots"] if name == "plan" else [])} for index, name in enumerate(ORDER)}
@@ -91,7 +94,14 @@ def test_snapshots_know_no_lightning_and_no_callback(name):
     assert not {module for module in ours(name) if module.startswith("lightning_lr.callbacks")}
 
 
-@pytest.mark.parametrize("name", present("ensemble", "hyperparameters", "plots", "range_test", "report"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *present("ensemble", "hyperparameters", "memento", "range_result", "range_test", "report", "surroundings"),
+        *present("sweep", "target", "trial", "undo", "updates"),
+        *(name for name in SOURCES if name.startswith("lightning_lr.plots")),
+    ],
+)
 def test_what_does_not_know_the_callbacks(name):
     assert not {module for module in ours(name) if module.startswith("lightning_lr.callbacks")}
 
@@ -99,8 +109,8 @@ def test_what_does_not_know_the_callbacks(name):
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_callback_knows_no_other_but_the_schedule(name):
     # `schedule`, and what is no callback itself.
-    parts = ["schedule", "horizon", "ownership", "listeners", "neighbours", "description", "cycle_source", "rank_zero"]
-    shared = {f"lightning_lr.callbacks.{part}" for part in parts}
+    parts = ["schedule", "auto", "horizon", "ownership", "listeners", "neighbours", "description", "cycle_source"]
+    shared = {f"lightning_lr.callbacks.{part}" for part in [*parts, "rank_zero"]}
     assert {module for module in ours(name) if module.startswith("lightning_lr.callbacks")} <= shared
 
 
@@ -119,7 +129,7 @@ def test_no_module_goes_through_the_front_door(name):
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_the_package_knows_no_recipe_and_no_picture(name):
     assert not roots(name) & {"recipes", "conf", "hydra", "omegaconf", "torchvision", "sklearn", "rich"}
-    if name != "lightning_lr.plots":
+    if not name.startswith("lightning_lr.plots"):
         assert "matplotlib" not in roots(name)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from lightning_lr.arguments import require_number, require_order
+from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
 from lightning_lr.composition import Join
 from lightning_lr.curves import Anneal, Curve, Flat, Staircase
 from lightning_lr.durations import Duration, parse
-from lightning_lr.plan import Rates, per_group
 from lightning_lr.profiles import Trapezoid
 
 
@@ -17,7 +18,8 @@ class Constant(Schedule):
     """Hold the learning rate: the baseline of every comparison.
 
     Args:
-        lr: Learning rate of every update; a list has one a param group.
+        lr: Learning rate of every update; a list has one a param group; ``"auto"`` takes the ``fixed_lr`` of an LR
+            range test.
         optimizer: See `Schedule`.
         total_steps: See `Schedule`.
         on_new_horizon: See `Schedule`.
@@ -32,7 +34,7 @@ class Constant(Schedule):
 
     def __init__(
         self,
-        lr: Rates,
+        lr: AutoRates,
         *,
         optimizer: int | None = None,
         total_steps: int | None = None,
@@ -50,7 +52,8 @@ class StepDecay(Schedule):
     number of those that ``t`` has reached.
 
     Args:
-        initial_lr: Learning rate of the first update; a list has one a param group.
+        initial_lr: Learning rate of the first update; a list has one a param group; ``"auto"`` takes the ``fixed_lr``
+            of an LR range test.
         factor: What each step multiplies by.
         every: Length of a stair, as a duration; this or ``milestones``.
         milestones: Durations from the start at which the rate changes, in order.
@@ -72,7 +75,7 @@ class StepDecay(Schedule):
 
     def __init__(
         self,
-        initial_lr: Rates,
+        initial_lr: AutoRates,
         factor: float = 0.1,
         every: Duration | None = None,
         milestones: Sequence[Duration] | None = None,
@@ -84,7 +87,8 @@ class StepDecay(Schedule):
         if milestones is not None and (isinstance(milestones, str) or not isinstance(milestones, Sequence)):
             raise TypeError(f'milestones={milestones!r}: not a list; pass a list of durations, ["50%", "75%"]')
         stairs = None if milestones is None else tuple(milestones)
-        lr = per_group(lambda rate: Staircase(rate, factor, every, stairs), initial_lr=initial_lr)
+        stairs_from = partial(Staircase, factor=factor, every=every, milestones=stairs)
+        lr = per_group(stairs_from, initial_lr=initial_lr)
         super().__init__(lr=lr, optimizer=optimizer, total_steps=total_steps, on_new_horizon=on_new_horizon)
 
 
@@ -95,7 +99,8 @@ class ExponentialDecay(Schedule):
     last ``final_lr``.
 
     Args:
-        initial_lr: Learning rate of the first update; a list has one a param group.
+        initial_lr: Learning rate of the first update; a list has one a param group; ``"auto"`` takes the ``fixed_lr``
+            of an LR range test.
         final_lr: Learning rate of the last update, above 0; a list has one a param group.
         optimizer: See `Schedule`.
         total_steps: See `Schedule`.
@@ -111,19 +116,15 @@ class ExponentialDecay(Schedule):
 
     def __init__(
         self,
-        initial_lr: Rates,
+        initial_lr: AutoRates,
         final_lr: Rates,
         *,
         optimizer: int | None = None,
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
-        def decay(initial: float, final: float) -> Curve:
-            require_number("final_lr", final, above=0.0)
-            return Anneal(initial, final, "exp", reaches="both")
-
         super().__init__(
-            lr=per_group(decay, initial_lr=initial_lr, final_lr=final_lr),
+            lr=per_group(_decay, initial_lr=initial_lr, final_lr=final_lr),
             optimizer=optimizer,
             total_steps=total_steps,
             on_new_horizon=on_new_horizon,
@@ -137,7 +138,7 @@ class CosineAnnealing(Schedule):
     ``min_lr + (max_lr - min_lr)/2 * (1 + cos(pi * t/T))``: the last is just above ``min_lr``.
 
     Args:
-        max_lr: Learning rate at the top; a list has one a param group.
+        max_lr: Learning rate at the top; a list has one a param group; ``"auto"`` takes that of an LR range test.
         min_lr: Learning rate that it falls towards; a list has one a param group.
         warmup: Duration of a linear rise: update ``t`` of ``W`` has ``max_lr * (t + 1)/(W + 1)``.
         optimizer: See `Schedule`.
@@ -158,7 +159,7 @@ class CosineAnnealing(Schedule):
 
     def __init__(
         self,
-        max_lr: Rates,
+        max_lr: AutoRates,
         min_lr: Rates = 0.0,
         warmup: Duration = 0,
         *,
@@ -166,15 +167,8 @@ class CosineAnnealing(Schedule):
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
-        rise, _ = parse(warmup, "warmup")
-
-        def cosine(high: float, low: float) -> Curve:
-            require_order("min_lr", low, "max_lr", high)
-            down = Anneal(high, low)
-            return Join((Anneal(0.0, high, "linear", "neither"), down), (warmup,), argument="warmup") if rise else down
-
         super().__init__(
-            lr=per_group(cosine, max_lr=max_lr, min_lr=min_lr),
+            lr=per_group(partial(_cosine, warmup), max_lr=max_lr, min_lr=min_lr),
             optimizer=optimizer,
             total_steps=total_steps,
             on_new_horizon=on_new_horizon,
@@ -188,7 +182,7 @@ class WarmupStableDecay(Schedule):
     with the run, ``max_lr + (min_lr - max_lr) * t/D``: the last is just above ``min_lr``. All between have ``max_lr``.
 
     Args:
-        max_lr: Learning rate of the level; a list has one a param group.
+        max_lr: Learning rate of the level; a list has one a param group; ``"auto"`` takes that of an LR range test.
         warmup: Duration of the rise; 0 for none.
         decay: Duration of the fall; 0 for none.
         min_lr: Learning rate that it falls towards; a list has one a param group.
@@ -211,7 +205,7 @@ class WarmupStableDecay(Schedule):
 
     def __init__(
         self,
-        max_lr: Rates,
+        max_lr: AutoRates,
         warmup: Duration = "5%",
         decay: Duration = "20%",
         min_lr: Rates = 0.0,
@@ -220,13 +214,29 @@ class WarmupStableDecay(Schedule):
         total_steps: int | None = None,
         on_new_horizon: str | None = None,
     ) -> None:
-        def trapezoid(high: float, low: float) -> Curve:
-            require_order("min_lr", low, "max_lr", high)
-            return Trapezoid(high, low, warmup, decay)
-
         super().__init__(
-            lr=per_group(trapezoid, max_lr=max_lr, min_lr=min_lr),
+            lr=per_group(partial(_trapezoid, warmup, decay), max_lr=max_lr, min_lr=min_lr),
             optimizer=optimizer,
             total_steps=total_steps,
             on_new_horizon=on_new_horizon,
         )
+
+
+# Functions of the module, not of a constructor: a policy that waits for its rate is pickled with them.
+
+
+def _decay(initial: float, final: float) -> Curve:
+    require_number("final_lr", final, above=0.0)
+    return Anneal(initial, final, "exp", reaches="both")
+
+
+def _cosine(warmup: Duration, high: float, low: float) -> Curve:
+    require_order("min_lr", low, "max_lr", high)
+    down = Anneal(high, low)
+    rise, _ = parse(warmup, "warmup")
+    return Join((Anneal(0.0, high, "linear", "neither"), down), (warmup,), argument="warmup") if rise else down
+
+
+def _trapezoid(warmup: Duration, decay: Duration, high: float, low: float) -> Curve:
+    require_order("min_lr", low, "max_lr", high)
+    return Trapezoid(high, low, warmup, decay)

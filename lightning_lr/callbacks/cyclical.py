@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from lightning_lr.arguments import require_choice, require_number, require_order
+from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
 from lightning_lr.composition import Join, Repeat
 from lightning_lr.curves import Anneal, Curve
 from lightning_lr.durations import Duration, parse
-from lightning_lr.plan import Rates, per_group
 from lightning_lr.profiles import Mode, Peak, Triangles
 
 
@@ -24,8 +26,10 @@ class CyclicLR(Schedule):
     `torch.optim.lr_scheduler.CyclicLR`, whose curve this is at every update.
 
     Args:
-        base_lr: Learning rate at the start of each cycle; a list has one a param group.
-        max_lr: Learning rate of the first peak; a list has one a param group.
+        base_lr: Learning rate at the start of each cycle; a list has one a param group; ``"auto"`` takes that of an LR
+            range test.
+        max_lr: Learning rate of the first peak; a list has one a param group; ``"auto"`` takes that of an LR range
+            test.
         step_size_up: Duration of the way up; two to ten epochs in the paper.
         step_size_down: Duration of the way down; None for that of the way up.
         mode: How the peaks sink.
@@ -50,8 +54,8 @@ class CyclicLR(Schedule):
 
     def __init__(
         self,
-        base_lr: Rates,
-        max_lr: Rates,
+        base_lr: AutoRates,
+        max_lr: AutoRates,
         step_size_up: Duration = "2ep",
         step_size_down: Duration | None = None,
         mode: Mode = "triangular",
@@ -65,16 +69,14 @@ class CyclicLR(Schedule):
         on_new_horizon: str | None = None,
     ) -> None:
         _require_momenta(base_momentum, max_momentum)
-
-        def triangles(bottom: float, top: float) -> Curve:
-            return Triangles(bottom, top, step_size_up, step_size_down, mode, gamma)
-
-        def rates(high: float, low: float) -> Curve:
-            require_order("base_lr", low, "max_lr", high)
-            return triangles(low, high)
-
+        triangles = partial(Triangles, up=step_size_up, down=step_size_down, mode=mode, gamma=gamma)
         super().__init__(
-            lr=per_group(rates, max_lr=max_lr, base_lr=base_lr),
+            lr=per_group(
+                partial(_between_base_and_max, triangles),
+                momentum=base_momentum if cycle_momentum else None,
+                max_lr=max_lr,
+                base_lr=base_lr,
+            ),
             momentum=triangles(max_momentum, base_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,
@@ -93,7 +95,7 @@ class SGDR(Schedule):
     cycle ``i`` ``round(T * cycle_mult**i)`` updates until the run is over, which may cut the last one.
 
     Args:
-        max_lr: Learning rate at each restart; a list has one a param group.
+        max_lr: Learning rate at each restart; a list has one a param group; ``"auto"`` takes that of an LR range test.
         min_lr: Learning rate that each cycle falls towards; a list has one a param group.
         cycles: Number of cycles; this or ``cycle``.
         cycle: Length of the first cycle, as a duration.
@@ -126,7 +128,7 @@ class SGDR(Schedule):
 
     def __init__(
         self,
-        max_lr: Rates,
+        max_lr: AutoRates,
         min_lr: Rates = 0.0,
         *,
         cycles: int | None = None,
@@ -145,34 +147,14 @@ class SGDR(Schedule):
         _require_momenta(base_momentum, max_momentum)
         require_number("max_lr_decay", max_lr_decay, above=0.0, at_most=1.0)
         require_number("min_lr_decay", min_lr_decay, above=0.0, at_most=1.0)
-        length, _ = parse(warmup, "warmup")
-
-        # `rest` is where a warm-up comes from.
-        def restarts(rest: float, start: float, end: float, start_decay: float = 1.0, end_decay: float = 1.0) -> Curve:
-            cosines = Repeat(
-                Anneal(start, end),
-                cycles=cycles,
-                cycle=cycle,
-                cycle_mult=cycle_mult,
-                start_decay=start_decay,
-                end_decay=end_decay,
-            )
-            if length == 0:
-                return cosines
-            return Join((Anneal(rest, start, "linear", "neither"), cosines), (warmup,), argument="warmup")
-
-        def rates(high: float, low: float) -> Curve:
-            require_order("min_lr", low, "max_lr", high)
-            if low and cycles is not None and high * max_lr_decay ** (cycles - 1) < low * min_lr_decay ** (cycles - 1):
-                raise ValueError(
-                    f"max_lr_decay={max_lr_decay!r}, min_lr_decay={min_lr_decay!r}: by cycle {cycles - 1} max_lr would "
-                    "be below min_lr; let them decay alike, or pass a lower min_lr"
-                )
-            # A lower bound of 0 stays there whatever it is multiplied by.
-            return restarts(0.0, high, low, max_lr_decay, min_lr_decay if low else max_lr_decay)
-
+        restarts = partial(_restarts, warmup, cycles=cycles, cycle=cycle, cycle_mult=cycle_mult)
         super().__init__(
-            lr=per_group(rates, max_lr=max_lr, min_lr=min_lr),
+            lr=per_group(
+                partial(_decaying_restarts, restarts, cycles, max_lr_decay, min_lr_decay),
+                momentum=base_momentum if cycle_momentum else None,
+                max_lr=max_lr,
+                min_lr=min_lr,
+            ),
             momentum=restarts(max_momentum, base_momentum, max_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,
@@ -191,7 +173,7 @@ class OneCycle(Schedule):
     are those of `torch.optim.lr_scheduler.OneCycleLR`, whose curve this is wherever ``pct_start * N`` is whole.
 
     Args:
-        max_lr: Learning rate at the peak; a list has one a param group.
+        max_lr: Learning rate at the peak; a list has one a param group; ``"auto"`` takes that of an LR range test.
         pct_start: Share of the run that rises, in (0, 1); at most 0.5 with ``three_phase``.
         anneal_strategy: ``"cos"`` or ``"linear"``.
         div_factor: The first learning rate is ``max_lr`` divided by this.
@@ -219,7 +201,7 @@ class OneCycle(Schedule):
 
     def __init__(
         self,
-        max_lr: Rates,
+        max_lr: AutoRates,
         pct_start: float = 0.3,
         anneal_strategy: Literal["cos", "linear"] = "cos",
         *,
@@ -237,17 +219,13 @@ class OneCycle(Schedule):
         require_choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
         require_number("div_factor", div_factor, above=0.0)
         require_number("final_div_factor", final_div_factor, above=0.0)
-
-        def peak(start: float, top: float, end: float) -> Curve:
-            return Peak(start, top, end, pct_start, anneal_strategy, three_phase)
-
-        def rates(top: float) -> Curve:
-            first = require_number("max_lr / div_factor", top / div_factor)
-            last = require_number("max_lr / div_factor / final_div_factor", first / final_div_factor)
-            return peak(first, top, last)
-
+        peak = partial(Peak, pct_start=pct_start, shape=anneal_strategy, three_phase=three_phase)
         super().__init__(
-            lr=per_group(rates, max_lr=max_lr),
+            lr=per_group(
+                partial(_one_cycle, peak, div_factor, final_div_factor),
+                momentum=base_momentum if cycle_momentum else None,
+                max_lr=max_lr,
+            ),
             momentum=peak(max_momentum, base_momentum, max_momentum) if cycle_momentum else None,
             optimizer=optimizer,
             total_steps=total_steps,
@@ -259,3 +237,64 @@ def _require_momenta(base_momentum: float, max_momentum: float) -> None:
     require_number("base_momentum", base_momentum, at_least=0.0, below=1.0)
     require_number("max_momentum", max_momentum, at_least=0.0, below=1.0)
     require_order("base_momentum", base_momentum, "max_momentum", max_momentum)
+
+
+# Functions of the module, not of a constructor: a policy that waits for its rates is pickled with them.
+
+
+def _between_base_and_max(triangles: Callable[[float, float], Curve], high: float, low: float) -> Curve:
+    require_order("base_lr", low, "max_lr", high)
+    return triangles(low, high)
+
+
+def _restarts(
+    warmup: Duration,
+    rest: float,
+    start: float,
+    end: float,
+    start_decay: float = 1.0,
+    end_decay: float = 1.0,
+    *,
+    cycles: int | None,
+    cycle: Duration | None,
+    cycle_mult: float,
+) -> Curve:
+    """Return cosines from ``start`` to ``end``, after a warm-up that comes from ``rest``."""
+    length, _ = parse(warmup, "warmup")
+    cosines = Repeat(
+        Anneal(start, end),
+        cycles=cycles,
+        cycle=cycle,
+        cycle_mult=cycle_mult,
+        start_decay=start_decay,
+        end_decay=end_decay,
+    )
+    if length == 0:
+        return cosines
+    return Join((Anneal(rest, start, "linear", "neither"), cosines), (warmup,), argument="warmup")
+
+
+def _decaying_restarts(
+    restarts: Callable[..., Curve],
+    cycles: int | None,
+    max_lr_decay: float,
+    min_lr_decay: float,
+    high: float,
+    low: float,
+) -> Curve:
+    require_order("min_lr", low, "max_lr", high)
+    if low and cycles is not None and high * max_lr_decay ** (cycles - 1) < low * min_lr_decay ** (cycles - 1):
+        raise ValueError(
+            f"max_lr_decay={max_lr_decay!r}, min_lr_decay={min_lr_decay!r}: by cycle {cycles - 1} max_lr would "
+            "be below min_lr; let them decay alike, or pass a lower min_lr"
+        )
+    # A lower bound of 0 stays there whatever it is multiplied by.
+    return restarts(0.0, high, low, max_lr_decay, min_lr_decay if low else max_lr_decay)
+
+
+def _one_cycle(
+    peak: Callable[[float, float, float], Curve], div_factor: float, final_div_factor: float, top: float
+) -> Curve:
+    first = require_number("max_lr / div_factor", top / div_factor)
+    last = require_number("max_lr / div_factor / final_div_factor", first / final_div_factor)
+    return peak(first, top, last)

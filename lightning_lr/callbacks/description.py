@@ -62,11 +62,29 @@ def describe(plan: Plan, name: str, index: int, optimizer: Optimizer, horizon: H
     return "\n  ".join([_run(name, index, optimizer, horizon), *details])
 
 
+def refused_horizon(name: str, before: Horizon, now: Horizon) -> str:
+    """Tell why a run is not resumed with another length, and what to do.
+
+    Args:
+        name: Of the schedule.
+        before: The length that it was saved with.
+        now: That of the run at hand.
+    """
+    return (
+        f"on_new_horizon=None: {name} was saved in a run of {_length(before)}, and this one has {_length(now)}; pass "
+        '"keep" for the old curve and then its last value, or "stretch" to go on from the same share of the way'
+    )
+
+
+def _length(horizon: Horizon) -> str:
+    epochs = f", {horizon.steps_per_epoch} an epoch" if horizon.steps_per_epoch else ""
+    return f"{horizon.total_steps} updates{epochs}"
+
+
 def _run(name: str, index: int, optimizer: Optimizer, horizon: Horizon) -> str:
-    length = f"{horizon.total_steps} updates"
+    length = _length(horizon)
     if horizon.steps_per_epoch is not None:
-        epochs = horizon.total_steps / horizon.steps_per_epoch
-        length += f", {horizon.steps_per_epoch} an epoch, {epochs:g} epochs"
+        length += f", {horizon.total_steps / horizon.steps_per_epoch:g} epochs"
     return f"{name} for optimizer {index} ({type(optimizer).__name__}): {length}"
 
 

@@ -15,11 +15,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_lr.arguments import require_order
+from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
 from lightning_lr.curves import Curve, Values
 from lightning_lr.durations import Horizon
 from lightning_lr.pace import Pace
-from lightning_lr.plan import Rates, per_group
 from lightning_lr.plateau import PlateauRule, Standing
 
 _Source = Literal["validation", "training"]
@@ -40,7 +40,8 @@ class ReduceOnPlateau(Schedule):
     will do depends on the run: it has no preview and no cycles, and needs to know no length.
 
     Args:
-        initial_lr: Learning rate of the first update; a list has one a param group.
+        initial_lr: Learning rate of the first update; a list has one a param group; ``"auto"`` takes the ``fixed_lr``
+            of an LR range test.
         monitor: Name of the metric, as the module logs it.
         mode: ``"min"`` for a metric that is to fall, ``"max"`` for one that is to rise.
         factor: What a reduction multiplies by, in (0, 1).
@@ -67,7 +68,7 @@ class ReduceOnPlateau(Schedule):
 
     def __init__(
         self,
-        initial_lr: Rates,
+        initial_lr: AutoRates,
         monitor: str,
         mode: Literal["min", "max"] = "min",
         factor: float = 0.1,
@@ -84,12 +85,11 @@ class ReduceOnPlateau(Schedule):
             raise ValueError("monitor='': names no metric; pass the name of one that is logged, such as 'val/loss'")
         self.monitor = monitor
         self._rule = PlateauRule(mode, factor, patience, threshold, cooldown)
+        super().__init__(lr=per_group(self._rate, initial_lr=initial_lr, min_lr=min_lr), optimizer=optimizer)
 
-        def rate(initial: float, least: float) -> Curve:
-            require_order("min_lr", least, "initial_lr", initial)
-            return _RateOfTheMoment(initial, least, self._scale)
-
-        super().__init__(lr=per_group(rate, initial_lr=initial_lr, min_lr=min_lr), optimizer=optimizer)
+    def _rate(self, initial: float, least: float) -> Curve:
+        require_order("min_lr", least, "initial_lr", initial)
+        return _RateOfTheMoment(initial, least, self._scale)
 
     def _forget(self) -> None:
         super()._forget()

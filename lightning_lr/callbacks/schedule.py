@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.arguments import require_choice, require_int
-from lightning_lr.callbacks.description import RESUMED, describe, rehearsed
+from lightning_lr.callbacks.auto import rates_of_fit
+from lightning_lr.callbacks.description import RESUMED, describe, refused_horizon, rehearsed
 from lightning_lr.callbacks.horizon import horizon_of
 from lightning_lr.callbacks.listeners import Listeners
 from lightning_lr.callbacks.neighbours import sets_lr_each_epoch, warn_of_restarts
-from lightning_lr.callbacks.ownership import optimizer_of, refuse_foreign_engine, refuse_other_owners
+from lightning_lr.callbacks.ownership import refuse_other_owners
 from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
 from lightning_lr.pace import Pace
 from lightning_lr.plan import CurveLike, Plan
+from lightning_lr.target import optimizer_of, refuse_foreign_engine
+from lightning_lr.updates import after_each_update
 from lightning_lr.writer import Writer
 
 
@@ -50,8 +50,9 @@ class Schedule(Plan, Callback):
             length that ends with the run.
 
     Raises:
-        TypeError, ValueError: If an argument makes no sense; at fit start, if the optimizer lacks a hyper-parameter;
-            before the first update, if the run's length cannot be told or the curve does not fit it.
+        TypeError, ValueError: If an argument makes no sense; at fit start, if the optimizer lacks a hyper-parameter or
+            an LR range test cannot tell what is ``"auto"``; before the first update, if the run's length cannot be told
+            or the curve does not fit it.
         RuntimeError: At fit start, if something else owns the optimizer or the strategy's engine steps elsewhere;
             during the fit, if somebody else changes a value between two updates.
 
@@ -85,6 +86,7 @@ class Schedule(Plan, Callback):
         self._forget()
 
     def _forget(self) -> None:
+        self.take({})
         self.step = 0
         self.horizon: Horizon | None = None
         self.optimizer_index: int | None = None
@@ -93,7 +95,7 @@ class Schedule(Plan, Callback):
         self._writer: Writer | None = None
         self._cycles_of_run: tuple[Cycle, ...] = ()
         self._contested = False
-        self._hook: RemovableHandle | None = None
+        self._stop_clock: Callable[[], None] | None = None
         self._before: tuple[int, int] = (0, 0)
 
     def describe(
@@ -114,6 +116,8 @@ class Schedule(Plan, Callback):
             train_dataloaders: As for `fit`.
             datamodule: As for `fit`.
         """
+        if self.auto is not None and not self.found:
+            self.auto.refuse_to_foresee()
         name, resumed = type(self).__name__, RESUMED[self.on_new_horizon]
         with rehearsed(trainer, pl_module, train_dataloaders, datamodule):
             index = optimizer_of(trainer, self.optimizer, name)
@@ -146,13 +150,19 @@ class Schedule(Plan, Callback):
             self._forget()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Settle whose hyper-parameters these are, and note what the optimizer was built with."""
+        """Settle whose hyper-parameters these are, what the optimizer was built with, and what ``"auto"`` is."""
         name = type(self).__name__
         refuse_foreign_engine(trainer, name)
         self.optimizer_index = optimizer_of(trainer, self.optimizer, name)
         schedules = [callback for callback in trainer.callbacks if isinstance(callback, Schedule)]  # type: ignore[attr-defined]
         refuse_other_owners(trainer, self.optimizer_index, self, schedules)
-        self._writer = Writer(self.curves, trainer.optimizers[self.optimizer_index], name)
+        optimizer = trainer.optimizers[self.optimizer_index]
+        if self.auto is not None:
+            # What the optimizer lacks is told before hundreds of batches, not after them.
+            Writer(self.provisional(), optimizer, name)
+            saved = None if self._restored is None else self._restored.get("found", {})
+            self.take(rates_of_fit(self.auto, trainer, pl_module, self.optimizer_index, name, saved))
+        self._writer = Writer(self.curves, optimizer, name)
 
     def prepare(self, trainer: pl.Trainer) -> None:
         """Settle the run's length and its cycles. Called at train start, by whoever needs them first.
@@ -192,7 +202,7 @@ class Schedule(Plan, Callback):
         tell = Listeners(trainer, pl_module, self, self.run_cycles)
         tell.reached(self.step)
         optimizer = trainer.optimizers[self.optimizer_index]
-        self._hook = optimizer.register_step_post_hook(self._after_step(tell))
+        self._stop_clock = after_each_update(optimizer, self._after_update(tell))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -227,10 +237,10 @@ class Schedule(Plan, Callback):
         # What belongs to a fit stays with it: the optimizer, and the `log` and `log_dict` that Lightning hangs on a
         # callback and that hold the module.
         kept = {name: value for name, value in self.__dict__.items() if name not in ("log", "log_dict")}
-        return {**kept, "_writer": None, "_hook": None}
+        return {**kept, "_writer": None, "_stop_clock": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the clock, the horizon and the groups' ratios."""
+        """Return the clock, the horizon, the groups' ratios, and what ``"auto"`` stands for."""
         if self.horizon is None or self._pace is None or self._writer is None:
             # Saved before training began, by a callback that saves on an exception: what was restored still holds.
             return self._restored or {}
@@ -239,6 +249,7 @@ class Schedule(Plan, Callback):
             "run": [self.horizon.total_steps, self.horizon.steps_per_epoch],
             "pace": self._pace.state_dict(),
             "groups": self._writer.state_dict(),
+            **({"found": dict(self.found)} if self.found else {}),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -262,14 +273,10 @@ class Schedule(Plan, Callback):
 
     def _on_new_horizon(self, pace: Pace, before: Horizon, now: Horizon) -> Pace:
         if self.on_new_horizon is None:
-            raise ValueError(
-                f"on_new_horizon=None: {type(self).__name__} was saved in a run of {_words(before)}, and this one has "
-                f'{_words(now)}; pass "keep" for the old curve and then its last value, or "stretch" to go on from the '
-                "same share of the way"
-            )
+            raise ValueError(refused_horizon(type(self).__name__, before, now))
         return pace if self.on_new_horizon == "keep" else pace.stretched(self.step, now.total_steps)
 
-    def _after_step(self, tell: Listeners) -> Callable[..., None]:
+    def _after_update(self, tell: Listeners) -> Callable[[], None]:
         assert self._writer is not None
         assert self.horizon is not None
         writer = self._writer
@@ -277,14 +284,7 @@ class Schedule(Plan, Callback):
         # Updates after which there is more to do than to write.
         marks = {overrun, *tell.steps}
 
-        # Outside of a compiled `optimizer.step`: a Python counter inside makes it compile again at every update.
-        @torch.compiler.disable  # type: ignore[untyped-decorator]
-        def after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            # Under a gradient scaler a fused optimizer is called even when its kernel skips the update. The scaler's
-            # flag is the one value that is ever read from the device.
-            found_inf = optimizer.__dict__.get("found_inf")
-            if found_inf is not None and float(found_inf):
-                return
+        def after_update() -> None:
             self.step = step = self.step + 1
             if step not in marks:
                 writer.exchange(step)
@@ -296,7 +296,7 @@ class Schedule(Plan, Callback):
             writer.write(step)
             tell.reached(step)
 
-        return cast("Callable[..., None]", after_step)
+        return after_update
 
     def _warn_of_overrun(self) -> None:
         rank_zero_warn(
@@ -305,11 +305,6 @@ class Schedule(Plan, Callback):
         )
 
     def _stop(self) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
-
-
-def _words(horizon: Horizon) -> str:
-    epochs = f", {horizon.steps_per_epoch} an epoch" if horizon.steps_per_epoch else ""
-    return f"{horizon.total_steps} updates{epochs}"
+        if self._stop_clock is not None:
+            self._stop_clock()
+            self._stop_clock = None

@@ -203,3 +203,24 @@ def test_a_compiled_step_is_not_compiled_again(monkeypatch):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert policy.step == 10
     assert module.built.param_groups[0]["lr"].item() == pytest.approx(0.00954915)
+
+
+def test_an_optimizer_that_calls_its_base_counts_once():
+    class Careful(torch.optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    # torch runs the hooks of a step for each class that it has seen, and it has now seen the base.
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    fired = []
+
+    def build(module):
+        optimizer = Careful(module.parameters(), lr=0.5)
+        optimizer.register_step_post_hook(lambda *_: fired.append(1))
+        return optimizer
+
+    module, policy = Recording(build), clock()
+    fit(policy, module=module)
+    assert len(fired) == 20
+    assert read(module.at_forward) == [*range(10)]
+    assert policy.step == 10

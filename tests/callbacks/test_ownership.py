@@ -7,8 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from lightning_lr import SGDR, OneCycle, Schedule, StepDecay
-from lightning_lr.callbacks import ownership
+from lightning_lr import SGDR, OneCycle, Schedule, StepDecay, target
 from tests.fits import Recording, fit, sgd, two_groups
 
 
@@ -156,7 +155,7 @@ def test_several_optimizers_and_none_named_are_refused():
 
 
 def test_an_engine_that_steps_elsewhere_is_refused(monkeypatch):
-    monkeypatch.setattr(ownership, "DeepSpeedStrategy", SingleDeviceStrategy)
+    monkeypatch.setattr(target, "DeepSpeedStrategy", SingleDeviceStrategy)
     message = refused(RuntimeError, SGDR(0.1, cycles=2))
     assert message.startswith("strategy=SingleDeviceStrategy: its engine steps elsewhere")
     assert "use strategy='ddp'" in message
