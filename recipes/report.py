@@ -20,7 +20,13 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "safetensors", "hydra-core", 
 
 
 def write_result(
-    path: Path, evaluation: Evaluation, config: Mapping[str, Any], *, steps: int, seconds: float
+    path: Path,
+    evaluation: Evaluation,
+    config: Mapping[str, Any],
+    *,
+    steps: int,
+    seconds: float,
+    found: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write ``result.json`` and return what it holds.
 
@@ -30,6 +36,7 @@ def write_result(
         config: What the run was composed of, resolved.
         steps: Optimizer updates that were applied.
         seconds: From the start of the run to its last score.
+        found: What each ``auto`` of the schedule stood for. Left out of the file where there was none.
     """
     result = {
         "config": config,
@@ -42,6 +49,7 @@ def write_result(
         "steps": steps,
         "seconds": seconds,
         "objective": evaluation.ensemble.accuracy,
+        **({"found": dict(found)} if found else {}),
     }
     with staged(path, f"{json.dumps(result, indent=2)}\n".encode()) as publish:
         publish()

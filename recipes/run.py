@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_lr import Schedule, SnapshotCheckpoint, Snapshots
+from lightning_lr import LRRangeTest, Schedule, SnapshotCheckpoint, Snapshots
 from recipes import pictures, report
 from recipes.evaluation import evaluate
 from recipes.task import ImageClassifier
@@ -33,6 +33,7 @@ class Parts:
     datamodule: pl.LightningDataModule
     policy: Schedule
     snapshots: SnapshotCheckpoint | None
+    range_test: LRRangeTest | None
 
 
 def run(config: DictConfig) -> float:
@@ -45,10 +46,10 @@ def run(config: DictConfig) -> float:
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
     composed = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    _claim(folder, composed)
+    claim(folder, composed)
     with quiet():
         parts = build(config, folder)
-        _refuse_sweep_of_processes(parts.trainer)
+        refuse_sweep_of_processes(parts.trainer)
         parts.trainer.fit(parts.module, datamodule=parts.datamodule)
         if parts.policy.step == 0:
             raise ValueError("trainer: no update was applied, there is nothing to test; give it epochs and batches")
@@ -63,15 +64,39 @@ def run(config: DictConfig) -> float:
             steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
             title=type(parts.policy).__name__,
         )
+        if parts.range_test is not None and parts.range_test.result is not None:
+            parts.range_test.result.save(folder / "range_test.json")
+            parts.range_test.result.plot(folder / "lr_range.png")
         # Last: where there is a result, there is all that it speaks of.
         seconds = time.perf_counter() - began
-        report.write_result(folder / "result.json", evaluation, composed, steps=steps, seconds=seconds)
+        report.write_result(
+            folder / "result.json", evaluation, composed, found=parts.policy.found, steps=steps, seconds=seconds
+        )
         test_size = len(parts.datamodule.test_dataloader().dataset)
         screen = console()
         screen.print(report.table(evaluation, steps, test_size))
         screen.print(report.verdict(evaluation, test_size), soft_wrap=True)
-        screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {_shown(folder)}", soft_wrap=True)
+        if parts.policy.found:
+            rates = ", ".join(f"{name}={rate:.2g}" for name, rate in parts.policy.found.items())
+            screen.print(f"A range test found {rates}; see lr_range.png", soft_wrap=True)
+        screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {shown(folder)}", soft_wrap=True)
     return evaluation.ensemble.accuracy
+
+
+def build_task(config: DictConfig) -> tuple[ImageClassifier, pl.LightningDataModule]:
+    """Seed everything, then make what is trained and what it is trained on.
+
+    Args:
+        config: As composed from `conf/train.yaml` or `conf/find_lr.yaml`.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    # Lists as lists: torch and lightning know nothing of OmegaConf.
+    datamodule = instantiate(config.data, _convert_="all")
+    model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
+    optimizer = instantiate(config.optimizer, _convert_="all")
+    return ImageClassifier(model, optimizer, datamodule.num_classes), datamodule
 
 
 def build(config: DictConfig, folder: Path) -> Parts:
@@ -81,19 +106,16 @@ def build(config: DictConfig, folder: Path) -> Parts:
         config: As composed from `conf/train.yaml`.
         folder: Where the run leaves its files.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    # Lists as lists: torch and lightning know nothing of OmegaConf.
-    datamodule = instantiate(config.data, _convert_="all")
-    model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
-    optimizer = instantiate(config.optimizer, _convert_="all")
+    module, datamodule = build_task(config)
     policy = instantiate(config.schedule, _convert_="all")
     snapshots = None
     if policy.cyclic:
         snapshots = instantiate(config.snapshots, dirpath=folder / "snapshots", _convert_="all")
+    # Not left to the policy, for what it was that told the rate.
+    range_test = None if policy.auto is None else LRRangeTest(momentum=policy.auto.momentum)
     callbacks: list[Callback | None] = [
         policy,
+        range_test,
         snapshots,
         LearningRateMonitor(logging_interval="step", log_momentum=True),
         # One file, replaced after each epoch: what a run that was killed goes on from.
@@ -110,21 +132,31 @@ def build(config: DictConfig, folder: Path) -> Parts:
         log_every_n_steps=1,
         _convert_="all",
     )
-    module = ImageClassifier(model, optimizer, datamodule.num_classes)
-    return Parts(trainer, module, datamodule, policy, snapshots)
+    return Parts(trainer, module, datamodule, policy, snapshots, range_test)
 
 
 @rank_zero_only
-def _claim(folder: Path, composed: dict[str, Any]) -> None:
-    for name in ("result.json", "metrics.csv", "snapshots", "checkpoints"):
-        if (folder / name).exists():
+def claim(folder: Path, composed: dict[str, Any]) -> None:
+    """Write ``config.yaml`` into the folder of a run, which must be nobody's yet.
+
+    Raises:
+        FileExistsError: If it holds a run already.
+    """
+    for pattern in ("result.json", "metrics.csv", "snapshots", "checkpoints", "range_test*.json", "lr_range.png"):
+        for found in folder.glob(pattern):
             raise FileExistsError(
-                f"hydra.run.dir={_shown(folder)}: holds a run already ({name}); choose another folder or move that run"
+                f"hydra.run.dir={shown(folder)}: holds a run already ({found.name}); "
+                "choose another folder or move that run"
             )
     OmegaConf.save(OmegaConf.create(composed), folder / "config.yaml")
 
 
-def _refuse_sweep_of_processes(trainer: pl.Trainer) -> None:
+def refuse_sweep_of_processes(trainer: pl.Trainer) -> None:
+    """Refuse a trainer of several processes in a sweep.
+
+    Raises:
+        ValueError: If it is one.
+    """
     # Lightning starts the other processes with this command line, `-m` and all: each would run the sweep again.
     if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1:
         raise ValueError(
@@ -133,6 +165,7 @@ def _refuse_sweep_of_processes(trainer: pl.Trainer) -> None:
         )
 
 
-def _shown(folder: Path) -> str:
+def shown(folder: Path) -> str:
+    """Return the folder as seen from the working directory."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

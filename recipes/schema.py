@@ -10,10 +10,13 @@ The defaults are the target's own. What a run prefers to them stands in `conf`, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+
+from recipes import policies
+from recipes.policies import AUTO, Rate
 
 
 @dataclass
@@ -46,146 +49,6 @@ class SGD:
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
-
-
-@dataclass
-class SGDR:
-    """Cosine annealing with warm restarts."""
-
-    _target_: str = "lightning_lr.SGDR"
-    max_lr: float = MISSING
-    min_lr: float = 0.0
-    cycles: int | None = None
-    cycle: int | str | None = None
-    cycle_mult: float = 1.0
-    max_lr_decay: float = 1.0
-    min_lr_decay: float = 1.0
-    warmup: int | str = 0
-    cycle_momentum: bool = False
-    base_momentum: float = 0.85
-    max_momentum: float = 0.95
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class OneCycle:
-    """Up to a peak and down again, once."""
-
-    _target_: str = "lightning_lr.OneCycle"
-    max_lr: float = MISSING
-    pct_start: float = 0.3
-    anneal_strategy: str = "cos"
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
-    three_phase: bool = False
-    cycle_momentum: bool = True
-    base_momentum: float = 0.85
-    max_momentum: float = 0.95
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class StepDecay:
-    """Steps down."""
-
-    _target_: str = "lightning_lr.StepDecay"
-    initial_lr: float = MISSING
-    factor: float = 0.1
-    every: int | str | None = None
-    # Each an int or a string. A list of such a union, iterated, hands out OmegaConf's boxes, not what is in them.
-    milestones: list[Any] | None = None
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class Constant:
-    """The same learning rate at every update."""
-
-    _target_: str = "lightning_lr.Constant"
-    lr: float = MISSING
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class ExponentialDecay:
-    """The same factor at every update."""
-
-    _target_: str = "lightning_lr.ExponentialDecay"
-    initial_lr: float = MISSING
-    final_lr: float = MISSING
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class CosineAnnealing:
-    """Half a cosine down, once."""
-
-    _target_: str = "lightning_lr.CosineAnnealing"
-    max_lr: float = MISSING
-    min_lr: float = 0.0
-    warmup: int | str = 0
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class WarmupStableDecay:
-    """Up, level, and down."""
-
-    _target_: str = "lightning_lr.WarmupStableDecay"
-    max_lr: float = MISSING
-    warmup: int | str = "5%"
-    decay: int | str = "20%"
-    min_lr: float = 0.0
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
-
-
-@dataclass
-class ReduceOnPlateau:
-    """A smaller rate whenever a metric stops to improve."""
-
-    _target_: str = "lightning_lr.ReduceOnPlateau"
-    initial_lr: float = MISSING
-    monitor: str = MISSING
-    mode: str = "min"
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
-    cooldown: int = 0
-    min_lr: float = 0.0
-    optimizer: int | None = None
-
-
-@dataclass
-class CyclicLR:
-    """Up and down between two bounds, again and again."""
-
-    _target_: str = "lightning_lr.CyclicLR"
-    base_lr: float = MISSING
-    max_lr: float = MISSING
-    step_size_up: int | str = "2ep"
-    step_size_down: int | str | None = None
-    mode: str = "triangular"
-    gamma: float = 1.0
-    cycle_momentum: bool = True
-    base_momentum: float = 0.8
-    max_momentum: float = 0.9
-    optimizer: int | None = None
-    total_steps: int | None = None
-    on_new_horizon: str | None = None
 
 
 @dataclass
@@ -243,21 +106,55 @@ class Train:
     trainer: Any = MISSING
 
 
+@dataclass
+class RangeTest:
+    """The range test of `recipes.find_lr`. Without `optimizer`: a recipe has one."""
+
+    _target_: str = "lightning_lr.lr_range_test"
+    _partial_: bool = True
+    min_lr: float = 1e-6
+    max_lr: float = 10.0
+    steps: int = 100
+    mode: str = "exponential"
+    smoothing: float = 0.75
+    early_stop_threshold: float | None = 4.0
+    momentum: float | None = None
+    repeats: int = 1
+
+
+@dataclass
+class Over:
+    """What several curves differ in: a list for one of them, or none at all."""
+
+    momentum: list[float] | None = None
+    weight_decay: list[float] | None = None
+    batch_size: list[int] | None = None
+
+
+@dataclass
+class FindLR(Train):
+    """A whole run of `recipes.find_lr`: what a training run has, so that its command line is understood here too."""
+
+    range_test: RangeTest = field(default_factory=RangeTest)
+    over: Over = field(default_factory=Over)
+
+
 SCHEMAS: dict[str, type] = {
     "schema/data/digits": Digits,
     "schema/model/small_cnn": SmallCNN,
     "schema/optimizer/sgd": SGD,
-    "schema/schedule/sgdr": SGDR,
-    "schema/schedule/one_cycle": OneCycle,
-    "schema/schedule/step_decay": StepDecay,
-    "schema/schedule/constant": Constant,
-    "schema/schedule/exponential_decay": ExponentialDecay,
-    "schema/schedule/cosine": CosineAnnealing,
-    "schema/schedule/wsd": WarmupStableDecay,
-    "schema/schedule/reduce_on_plateau": ReduceOnPlateau,
-    "schema/schedule/cyclic": CyclicLR,
+    "schema/schedule/sgdr": policies.SGDR,
+    "schema/schedule/one_cycle": policies.OneCycle,
+    "schema/schedule/step_decay": policies.StepDecay,
+    "schema/schedule/constant": policies.Constant,
+    "schema/schedule/exponential_decay": policies.ExponentialDecay,
+    "schema/schedule/cosine": policies.CosineAnnealing,
+    "schema/schedule/wsd": policies.WarmupStableDecay,
+    "schema/schedule/reduce_on_plateau": policies.ReduceOnPlateau,
+    "schema/schedule/cyclic": policies.CyclicLR,
     "schema/trainer": Trainer,
     "schema/train": Train,
+    "schema/find_lr": FindLR,
 }
 
 
@@ -272,8 +169,13 @@ def register() -> None:
         store.store(group=group, name=name, node=schema)
 
 
-def refuse_unknown(config: DictConfig) -> None:
-    """Refuse keys that no schema has: Hydra itself lets ``+key=value`` add any.
+def rates(schedule: DictConfig) -> list[str]:
+    """Return the arguments of a schedule that are learning rates which a range test can tell."""
+    return [name for name, kind in get_type_hints(OmegaConf.get_type(schedule)).items() if kind == Rate]
+
+
+def check(config: DictConfig) -> None:
+    """Refuse what Hydra itself lets pass: keys that no schema has, which ``+key=value`` adds, and words for a rate.
 
     Raises:
         ValueError: If there is one.
@@ -282,8 +184,15 @@ def refuse_unknown(config: DictConfig) -> None:
         if not isinstance(node, DictConfig):
             continue
         schema = OmegaConf.get_type(node)
-        known = [each.name for each in fields(schema)] if is_dataclass(schema) else list(node)
-        for key in node:
+        if not is_dataclass(schema):
+            continue
+        types, known = get_type_hints(schema), [each.name for each in fields(schema)]
+        for key in map(str, node):
             if key not in known:
                 options = ", ".join(name for name in known if not name.startswith("_"))
-                raise ValueError(f"{prefix}{key!s}: there is no such option; choose from {options}")
+                raise ValueError(f"{prefix}{key}: there is no such option; choose from {options}")
+            if types[key] == Rate and isinstance(node[key], str) and node[key] != AUTO:
+                raise ValueError(
+                    f"{prefix}{key}={node[key]!r}: neither a number nor {AUTO}; "
+                    f"pass a number above 0, or {AUTO} for a range test before the fit"
+                )

@@ -28,7 +28,7 @@ schema.register()
 def main(config: DictConfig) -> float:
     """Run what the command line composed; return the ensemble's accuracy, for a sweep to maximise."""
     with one_line():
-        schema.refuse_unknown(config)
+        schema.check(config)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
         from recipes.run import run
 

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import pytest
 import yaml
 from hydra.errors import ConfigCompositionException
-from hydra.utils import get_class
+from hydra.utils import get_object
 from omegaconf import MISSING, OmegaConf
 
 from lightning_lr import Schedule
@@ -28,8 +28,12 @@ OPTIONS = sorted((group, file.stem) for group in GROUPS for file in (CONF / grou
 LEFT_OUT = {
     "recipes.models.small_cnn.SmallCNN": {"channels", "num_classes"},
     "lightning_lr.SnapshotCheckpoint": {"dirpath", "optimizer", "on_existing"},
+    "lightning_lr.lr_range_test": {
+        *("module", "train_dataloaders", "val_dataloaders", "datamodule", "trainer_kwargs"),
+        "optimizer",
+    },
 }
-CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [schema.Snapshots]
+CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [schema.Snapshots, schema.RangeTest]
 
 
 def own_fields(schema):
@@ -44,7 +48,10 @@ def test_groups_are_those_of_a_run():
 def test_no_option_is_out_of_reach():
     # A file elsewhere in `conf` would be composed by nobody, and tested by nobody.
     files = {str(file.relative_to(CONF)) for file in CONF.rglob("*") if file.is_file()}
-    reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {"train.yaml", "hydra/job_logging/run.yaml"}
+    reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {
+        *("train.yaml", "find_lr.yaml"),
+        "hydra/job_logging/run.yaml",
+    }
     assert files == reached
 
 
@@ -66,7 +73,7 @@ def test_option_composes_typed_and_instantiates(group, option, composed, tmp_pat
 
 @pytest.mark.parametrize("configured", CONFIGURED, ids=lambda each: each.__name__)
 def test_schema_has_the_fields_and_defaults_of_its_class(configured):
-    parameters = dict(inspect.signature(get_class(configured._target_)).parameters)
+    parameters = dict(inspect.signature(get_object(configured._target_)).parameters)
     named = own_fields(configured)
     assert set(named) <= set(parameters)
     if configured._target_.startswith(("lightning_lr.", "recipes.")):
@@ -81,7 +88,8 @@ def test_schema_has_the_fields_and_defaults_of_its_class(configured):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("schedule.max_lr=abc", "Value 'abc' of type 'str' could not be converted to Float"),
+        ("schedule.min_lr=abc", "Value 'abc' of type 'str' could not be converted to Float"),
+        ("schedule.max_lr=true", "Value 'True' of type 'bool' is incompatible with type hint"),
         ("schedule.cycles=2.5", "Value '2.5' of type 'float' could not be converted to Integer"),
         ("schedule.cycle_momentum=often", "Value 'often' is not a valid bool"),
         ("trainer.max_epochs=many", "Value 'many' of type 'str' could not be converted to Integer"),
@@ -108,8 +116,28 @@ def test_wrong_override_is_refused_at_composition(override, said, composed):
 )
 def test_a_key_added_with_a_plus_is_refused_too(override, said, composed):
     with pytest.raises(ValueError, match=said):
-        schema.refuse_unknown(composed(override))
-    schema.refuse_unknown(composed())
+        schema.check(composed(override))
+    schema.check(composed())
+
+
+def test_a_rate_is_a_number_or_auto(composed):
+    assert composed("schedule.max_lr=auto").schedule.max_lr == "auto"
+    assert composed("schedule.max_lr=1").schedule.max_lr == 1
+    assert composed("schedule.max_lr=1e-3").schedule.max_lr == 0.001
+    schema.check(composed("schedule=cyclic", "schedule.base_lr=auto", "schedule.max_lr=auto"))
+    said = "^schedule.max_lr='abc': neither a number nor auto; pass a number above 0, or auto for a range test"
+    with pytest.raises(ValueError, match=said):
+        schema.check(composed("schedule.max_lr=abc"))
+
+
+@pytest.mark.parametrize("option", sorted(option for group, option in OPTIONS if group == "schedule"))
+def test_every_rate_that_a_schedule_takes_may_be_auto_and_no_other(option, composed, tmp_path):
+    config = composed(f"schedule={option}")
+    given = schema.rates(config.schedule)
+    policy = build(composed(f"schedule={option}", *(f"schedule.{name}=auto" for name in given)), tmp_path).policy
+    assert sorted(policy.auto.asked) == sorted(given)
+    others = {name for name in config.schedule if name.endswith("lr") and name not in given}
+    assert others <= {"min_lr", "final_lr"}
 
 
 def test_durations_pass_as_they_are_written(composed):
@@ -118,13 +146,14 @@ def test_durations_pass_as_they_are_written(composed):
     assert composed("schedule=step_decay", "schedule.milestones=[30,60%]").schedule.milestones == [30, "60%"]
 
 
-def test_composing_imports_neither_torch_nor_lightning():
+@pytest.mark.parametrize("recipe", ["train", "find_lr"])
+def test_composing_imports_neither_torch_nor_lightning(recipe):
     code = (
         "import atexit, runpy, sys\n"
         "heavy = {'torch', 'lightning', 'sklearn', 'matplotlib'}\n"
         "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
-        "sys.argv = ['train', '--cfg', 'job']\n"
-        "runpy.run_module('recipes.train', run_name='__main__')\n"
+        f"sys.argv = [{recipe!r}, '--cfg', 'job']\n"
+        f"runpy.run_module('recipes.{recipe}', run_name='__main__')\n"
     )
     root = Path(schema.__file__).resolve().parent.parent
     done = subprocess.run(

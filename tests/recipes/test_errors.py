@@ -14,7 +14,7 @@ from recipes.run import build
     ("overrides", "line"),
     [
         (["schedule.cycles=0"], "schedule: cycles=0: out of range; pass an int of at least 1"),
-        (["schedule.max_lr=-1"], "schedule: max_lr=-1.0: out of range; pass a number above 0"),
+        (["schedule.max_lr=-1"], "schedule: max_lr=-1: out of range; pass a number above 0"),
         (
             ["schedule.warmup=2miles"],
             'schedule: warmup=\'2miles\': not a duration; write 500 or "500st" for updates, "10ep" for epochs, '

@@ -43,6 +43,13 @@ def test_result_json_holds_all_that_was_found(tmp_path):
     assert {"lightning", "lightning_lr"} < set(versions)
 
 
+def test_result_json_tells_what_auto_stood_for(tmp_path):
+    for name, found in {"none": {}, "some": {"max_lr": 0.25}}.items():
+        report.write_result(tmp_path / name, of(WORSE, LAST), {"seed": 3}, steps=20, seconds=1.5, found=found)
+    assert json.loads((tmp_path / "some").read_text())["found"] == {"max_lr": 0.25}
+    assert "found" not in json.loads((tmp_path / "none").read_text())
+
+
 def test_result_json_is_complete_or_as_it_was(tmp_path):
     path = tmp_path / "result.json"
     path.write_text("before")

@@ -265,7 +265,8 @@ def test_same_command_same_result(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["schedule.max_lr=abc"], "Value 'abc' of type 'str' could not be converted to Float"),
+        (["schedule.min_lr=abc"], "Value 'abc' of type 'str' could not be converted to Float"),
+        (["schedule.max_lr=abc"], "schedule.max_lr='abc': neither a number nor auto; pass a number above 0, or auto "),
         (["schedule.cycles=0"], "schedule: cycles=0: out of range; pass an int of at least 1"),
         (["trainer.max_steps=3"], "cycles=5: more cycles than updates (3); ask for fewer cycles or train for longer"),
         (
