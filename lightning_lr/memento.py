@@ -189,7 +189,7 @@ class Memento:
             self._undo.append(undo.attributes(thing))
             # The last one in is the first one out: what stands first gives its name to what several hold.
             # What Lightning notes of a loader's arguments gives none.
-            named = sorted(attributes.items(), key=lambda attribute: attribute[0].startswith("__pl_saved"))
+            named = sorted(attributes.items(), key=lambda attribute: attribute[0].startswith("__"))
             for name, value in reversed(named):
                 self._visit(value, f"{path}.{name}", data)
         for kind in type(thing).__mro__:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.utilities.data import _replace_dunder_methods
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -289,9 +290,13 @@ def test_a_stream_is_named(stream):
         def __init__(self) -> None:
             self.parts = {"source": stream()}
 
-    memento = Memento({"loader": DataLoader(Reads())})
-    assert len(memento.beyond) == 1
-    assert "dataset.parts['source']" in memento.beyond[0]
+    # In a fit Lightning notes a loader's arguments in the loader, and they come first.
+    with _replace_dunder_methods(DataLoader, "dataset"):
+        noted = DataLoader(Reads())
+    for loader in (DataLoader(Reads()), noted):
+        memento = Memento({"loader": loader})
+        assert len(memento.beyond) == 1
+        assert "loader.dataset.parts['source']" in memento.beyond[0]
 
 
 class Large(Dataset[Any]):
