@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -24,3 +25,34 @@ def test_there_is_something_to_run():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(page):
     exec(compile(python_of(page), page.name, "exec"), {"__name__": page.stem})
+
+
+# What the page calls a finder of the benchmark.
+CALLED = {
+    "ours: max_lr": "**`max_lr`**",
+    "ours: fixed_lr": "**`fixed_lr`**",
+    "ours, momentum of the peak: max_lr": '`max_lr`, with the momentum of the peak (`"auto"`)',
+    "torch-lr-finder": "torch-lr-finder",
+    "fastai minimum": "fastai, minimum/10",
+    "fastai steep": "fastai, steep",
+    "fastai slide": "fastai, slide",
+    "fastai valley": "fastai, valley",
+    "Lightning": "Lightning",
+    "no test (SGD 0.1, Adam 0.001)": "no test",
+}
+
+
+def test_the_figures_of_the_range_test_are_those_measured():
+    measured = json.loads((DOCS.parent / "benchmarks" / "results" / "range_test.json").read_text())
+    page = (DOCS / "range-test.md").read_text()
+    of = {"1cycle": page.split("| peak of a 1cycle |")[1].split("\n\n")[0]}
+    of["fixed"] = page.split("| one fixed LR |")[1].split("\n\n")[0]
+    told = 0
+    for row in measured["rows"]:
+        if (row["half"], row["settings"]) == ("held-out", "all") and row["finder"] in CALLED:
+            within, over = f"{row['within_1_point']:.0f} %", f"{row['lost_over_10']:.0f} %"
+            cells = [CALLED[row["finder"]], within, over, f"{row['mean']:.1f}", f"{row['worst']:.1f}"]
+            assert f"| {' | '.join(cells)} |" in of[row["lr_of"]].splitlines()
+            told += 1
+    assert told == 17
+    assert all(table.count("\n| ") == rows for table, rows in ((of["1cycle"], 9), (of["fixed"], 8)))
