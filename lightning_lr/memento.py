@@ -16,7 +16,7 @@ import threading
 import types
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from multiprocessing.sharedctypes import SynchronizedBase
@@ -64,10 +64,12 @@ class Memento:
     """The state of everything that can be reached from some roots.
 
     Persistent workers of a loader have states of their own in their processes, out of reach: they are put aside until
-    `restore`, and whoever uses the loader meanwhile gets others.
+    `restore`, and whoever uses the loader meanwhile gets others. So are the gradients of a fit that is running: a copy
+    of them would be one more of the weights.
 
     Args:
         roots: By the names that a warning gives them.
+        data: The names of those whose large arrays are shared, whatever their class: a loader may be any iterable.
 
     Example:
         >>> network, history = nn.Linear(2, 1), [1.0]
@@ -78,7 +80,7 @@ class Memento:
         (True, [1.0])
     """
 
-    def __init__(self, roots: Mapping[str, object]) -> None:
+    def __init__(self, roots: Mapping[str, object], data: Collection[str] = ()) -> None:
         self.beyond: list[str] = []
         """Streams, by name: nothing can put them back."""
         self._seen: dict[int, object] = {}
@@ -86,17 +88,21 @@ class Memento:
         self._undo: list[Undo] = []
         self._generators: list[Undo] = []
         self._loaders: list[tuple[DataLoader[Any], Any]] = []
+        self._with_gradient: list[Tensor] = []
+        self._data = data
         self._shared: list[tuple[str, Callable[[], int], int]] = []
         self._open: list[tuple[object, str, bool]] = []
         self.add(roots)
-        self._put_workers_aside()
+        self._put_aside()
 
     def add(self, roots: Mapping[str, object]) -> None:
         """Note more; what is known already stays as it was noted."""
         # Data first: what a data set holds is its own, whoever else holds it.
         with _no_garbage_collection():
-            for name, root in sorted(roots.items(), key=lambda root: not isinstance(root[1], _DATA)):
-                self._visit(root, name, data=False)
+            for name, root in sorted(
+                roots.items(), key=lambda root: root[0] not in self._data and not isinstance(root[1], _DATA)
+            ):
+                self._visit(root, name, data=name in self._data)
                 while self._open:
                     self._note(*self._open.pop())
 
@@ -110,7 +116,7 @@ class Memento:
         for each in self._undo:
             each()
         if again:
-            self._put_workers_aside()
+            self._put_aside()
             return
         for each in self._generators:
             each()
@@ -118,6 +124,11 @@ class Memento:
     def written_into(self) -> list[str]:
         """Name the shared arrays that somebody has written into; they are as they were left."""
         return [name for name, look, before in self._shared if look() != before]
+
+    def _put_aside(self) -> None:
+        self._put_workers_aside()
+        for tensor in self._with_gradient:
+            tensor.grad = None
 
     def _put_workers_aside(self) -> None:
         for loader, waiting in self._loaders:
@@ -254,8 +265,12 @@ class Memento:
             # Views of one another share it.
             self._storages.add(storage.data_ptr())
             self._undo.append(undo.storage(storage))
-        if tensor.is_leaf:
-            self._visit(tensor.grad, f"{path}.grad", data)
+        if tensor.is_leaf and tensor.grad is not None:
+            if tensor.grad._base is None:
+                self._with_gradient.append(tensor)
+            else:
+                # A view of memory that others write into, such as DDP's buckets.
+                self._visit(tensor.grad, f"{path}.grad", data)
 
     def _note_array(self, array: np.ndarray[Any, Any], path: str, data: bool) -> None:
         if array.dtype.hasobject:

@@ -219,7 +219,7 @@ class RangeTest:
             raise FileNotFoundError(f"path={str(path)!r}: no such file; pass the one that RangeTest.save wrote")
         try:
             content = json.loads(source.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{source}: not JSON ({error}); {_AGAIN}") from error
         if not isinstance(content, dict) or type(content.get("format")) is not int or content["format"] < 1:
             raise ValueError(f"{source}: not a range test, it names no format; {_AGAIN}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateFinder, ProgressBar
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -117,6 +118,10 @@ def lr_range_test(
         raise TypeError(f"{name}={trainer_kwargs[name]!r}: the test sets it itself; leave it out")
     # Lightning's own way to it leaves something in it.
     plain = getattr(module, "_orig_mod", module)
+    if not isinstance(plain, pl.LightningModule):
+        what = f"the class {plain.__name__}" if isinstance(plain, type) else f"a {type(plain).__name__}"
+        raise TypeError(f"module: {what} and not a LightningModule; pass the one that is to be trained")
+    callbacks = _callbacks(trainer_kwargs.get("callbacks"))
     if val_dataloaders is not None and not is_overridden("validation_step", plain):
         raise ValueError(
             f"val_dataloaders: {type(plain).__name__} has no validation_step, whose loss would be read; write one that "
@@ -124,9 +129,10 @@ def lr_range_test(
         )
     data = {"train_dataloaders": train_dataloaders, "val_dataloaders": val_dataloaders, "datamodule": datamodule}
     roots = {"datamodule": datamodule, "train_dataloaders": train_dataloaders, "val_dataloaders": val_dataloaders}
-    roots |= {"module": module, "callbacks": trainer_kwargs.get("callbacks")}
+    roots |= {"module": module, "callbacks": callbacks}
     bar = trainer_kwargs.get("enable_progress_bar", True)
-    return _measure(settings, repeats, module, data, lambda: dict(trainer_kwargs), roots, bar=bar)
+    options = {**trainer_kwargs, "callbacks": callbacks}
+    return _measure(settings, repeats, module, data, lambda: dict(options), roots, bar=bar)
 
 
 def range_test_within(
@@ -187,6 +193,19 @@ def range_test_within(
     return _measure(settings, repeats, module, data, options, roots, bar=bar, epoch=epoch, nested=True)
 
 
+def _callbacks(given: Any) -> list[Callback]:
+    """Return the callbacks as a trainer takes them, and refuse those that belong to the training alone."""
+    callbacks = [given] if isinstance(given, Callback) else list(given or ())
+    for callback in callbacks:
+        ours = any(kind.__module__.startswith("lightning_lr.") for kind in type(callback).__mro__)
+        if ours or isinstance(callback, Checkpoint | EarlyStopping | LearningRateFinder | ProgressBar):
+            raise TypeError(
+                f"callbacks: {type(callback).__name__} belongs to the training to come, and not to a test before it; "
+                "leave it out"
+            )
+    return callbacks
+
+
 def _measure(
     settings: Settings,
     repeats: int,
@@ -202,7 +221,7 @@ def _measure(
     # Lightning's own way to it leaves something in it.
     plain = getattr(module, "_orig_mod", module)
     runs: list[Run] = []
-    surroundings, memento = Surroundings(), Memento(roots)
+    surroundings, memento = Surroundings(), Memento(roots, data=data.keys())
     try:
         if memento.beyond:
             names = ", ".join(memento.beyond)

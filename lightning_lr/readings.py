@@ -14,6 +14,8 @@ from lightning_lr.durations import Horizon
 Mode: TypeAlias = Literal["exponential", "linear"]
 Ended: TypeAlias = Literal["complete", "diverged", "stopped"]
 
+# Far beyond any test: a number that a damaged file has is not to fill the memory.
+_MOST_STEPS = 1_000_000
 _ENDINGS = ("complete", "diverged", "stopped")
 
 
@@ -60,7 +62,8 @@ class Settings:
             raise ValueError(
                 f"min_lr={self.min_lr!r}: not below max_lr={self.max_lr!r}; pass a min_lr that is smaller than max_lr"
             )
-        require_int("steps", self.steps, at_least=3)
+        if require_int("steps", self.steps, at_least=3) > _MOST_STEPS:
+            raise ValueError(f"steps={self.steps!r}: out of range; pass an int of at most {_MOST_STEPS}")
         require_choice("mode", self.mode, ("exponential", "linear"))
         numbers: dict[str, float | None] = {"min_lr": min_lr, "max_lr": max_lr}
         numbers["smoothing"] = require_number("smoothing", self.smoothing, at_least=0.0, below=1.0)

@@ -159,6 +159,8 @@ class Sweep(Callback):
         """Take the bar and the hooks away, however the test ended."""
         for undo in self._cleanup:
             undo()
+        # A trainer is a circle: what it holds waits for the garbage collector, and this holds a copy of everything.
+        vars(self).pop("_note", None)
 
     def _write(self) -> None:
         reading = min(len(self.losses), len(self._settings.lrs) - 1)

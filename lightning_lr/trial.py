@@ -63,9 +63,11 @@ def run(
     own |= {"max_epochs": epoch + 100 * len(settings.lrs), "max_steps": 1000 * len(settings.lrs)}
     if settings.validation:
         own |= {"limit_val_batches": 1.0, "val_check_interval": 1, "check_val_every_n_epoch": None}
-    callbacks = [*options.get("callbacks", []), sweep]
+    callbacks = [*options.get("callbacks", ()), sweep]
     with quiet(), tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(**{**options, **own, "logger": _Nowhere(folder), "callbacks": callbacks})
+        # `overfit_batches` sets it past what was passed.
+        trainer.limit_val_batches = own["limit_val_batches"]
         if nested:
             trainer.strategy._launcher = None
         try:

@@ -78,6 +78,8 @@ class LRRangeTest(Callback):
             optimizer=optimizer,
         )
         self.repeats = require_int("repeats", repeats, at_least=1)
+        if not isinstance(at_epochs, Iterable):
+            raise TypeError(f"at_epochs={at_epochs!r}: not a sequence of epochs; pass ({at_epochs!r},)")
         self.at_epochs = tuple(require_int("at_epochs", epoch, at_least=0) for epoch in at_epochs)
         self.optimizer = optimizer
         self.results: dict[int, RangeTest] = {}
@@ -117,6 +119,10 @@ class LRRangeTest(Callback):
         epoch = trainer.current_epoch
         if epoch and epoch in self.at_epochs and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._measure(trainer, pl_module, epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Lightning hangs `log` and `log_dict` on a callback, and they hold the module.
+        return {name: value for name, value in self.__dict__.items() if name not in ("log", "log_dict")}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was measured."""

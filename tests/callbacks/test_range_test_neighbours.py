@@ -8,7 +8,7 @@ import io
 import pickle
 import random
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -195,7 +195,7 @@ def test_in_a_hook_of_training_and_of_validation():
 class Held(Memento):
     """Counts those that are alive."""
 
-    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    alive: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
 
     def __init__(self, *given: Any, **named: Any) -> None:
         self.alive.add(self)
@@ -282,7 +282,12 @@ def test_the_arrays_of_any_iterable_are_shared(wrapped):
 # Copies
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"])
+COPIES = pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"]
+)
+
+
+@COPIES
 def test_a_copy_of_the_callback_has_its_results_and_not_the_module(duplicate):
     test, module = LRRangeTest(**SWEEP, at_epochs=(0, 1)), Net()
     module.unpicklable = lambda: None
@@ -296,7 +301,7 @@ def test_a_copy_of_the_callback_has_its_results_and_not_the_module(duplicate):
     assert list(other.results) == [0]
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"])
+@COPIES
 def test_a_copy_of_a_result_is_equal(duplicate):
     found = lr_range_test(Net(), datamodule=Data(), **SWEEP, **QUIET)
     other = duplicate(found)
@@ -355,8 +360,8 @@ def test_a_single_epoch_is_no_sequence():
 
 
 def test_a_damaged_file_does_not_fill_the_memory(tmp_path):
-    with pytest.raises(ValueError, match=r"^steps=1000000000: out of range; pass an int of at most 1000000$"):
-        Settings(steps=10**9)
+    with pytest.raises(ValueError, match=r"^steps=1000001: out of range; pass an int of at most 1000000$"):
+        Settings(steps=1_000_001)
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"deep\.json: not JSON \("):
         RangeTest.load(tmp_path / "deep.json")
