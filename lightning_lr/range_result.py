@@ -108,7 +108,7 @@ class RangeTest:
     @cached_property
     def reliability(self) -> tuple[str, ...]:
         """What speaks against the suggestions, a line each; nothing where nothing does."""
-        return rules.reliability(
+        notes = rules.reliability(
             self.lrs,
             self.smoothed,
             self.suggestions,
@@ -117,6 +117,13 @@ class RangeTest:
             ended=self.ended,
             bands=self.bands,
         )
+        silent = sum(not self._suggest(run.losses) for run in self.runs)
+        if self.suggestions and silent:
+            notes += (
+                f"{silent} of {len(self.runs)} repeats tell nothing by themselves, their fall is no more than noise; "
+                "test with more steps or larger batches",
+            )
+        return notes
 
     def _suggest(self, losses: Sequence[float]) -> dict[str, float]:
         smoothed = rules.smooth(losses, self.settings.weight)

@@ -106,7 +106,7 @@ class Sweep(Callback):
         if loss is not None:
             # Lightning hands out a share of the mean over the micro-batches of an update.
             share = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
-            self._window.append(loss * share)
+            self._window.append(loss if share == 1 else loss * share)
         self._in_vain += 1
         stalled = self._in_vain >= _PATIENCE * trainer.accumulate_grad_batches
         if (self._updates == self._read or not self._window) and not stalled:
@@ -117,7 +117,7 @@ class Sweep(Callback):
                 f"training_step=None: {self._owner} has seen no loss in {_PATIENCE} updates; return the loss, or a "
                 'dict that has it under "loss"'
             )
-        mean = float(trainer.strategy.reduce(torch.stack(self._window).mean(), reduce_op="mean"))
+        mean = float(trainer.strategy.reduce(_mean(self._window), reduce_op="mean"))
         self._window = []
         if not updated and math.isfinite(mean):
             raise ValueError(
@@ -144,7 +144,7 @@ class Sweep(Callback):
         losses, self._validation = self._validation, []
         if losses and self._due:
             self._due = False
-            self._take(trainer, float(trainer.strategy.reduce(torch.stack(losses).mean(), reduce_op="mean")))
+            self._take(trainer, float(trainer.strategy.reduce(_mean(losses), reduce_op="mean")))
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Note an interruption, which Lightning turns into the end of the process."""
@@ -177,9 +177,10 @@ class Sweep(Callback):
             return
         self.losses.append(loss)
         self._progress.update()
-        self._progress.set_postfix(
-            lr=f"{self._settings.lrs[len(self.losses) - 1]:.2g}", loss=f"{loss:.3g}", refresh=False
-        )
+        if not self._progress.disable:
+            self._progress.set_postfix(
+                lr=f"{self._settings.lrs[len(self.losses) - 1]:.2g}", loss=f"{loss:.3g}", refresh=False
+            )
         self._write()
         if self._diverged(loss):
             self.ended, trainer.should_stop = "diverged", True
@@ -192,4 +193,9 @@ def _loss(outputs: Any) -> Tensor | None:
     if not isinstance(loss, Tensor):
         return None
     # A mean in half precision would lose what the readings differ by.
-    return loss.detach().to(torch.promote_types(loss.dtype, torch.float32)).mean()
+    loss = loss.detach().to(torch.promote_types(loss.dtype, torch.float32))
+    return loss.mean() if loss.ndim else loss
+
+
+def _mean(losses: list[Tensor]) -> Tensor:
+    return losses[0] if len(losses) == 1 else torch.stack(losses).mean()

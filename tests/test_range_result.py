@@ -417,3 +417,15 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 def test_plot_draws_it(tmp_path):
     path = FOUND.plot(tmp_path / "found.png")
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_repeats_that_tell_nothing_by_themselves_are_counted():
+    falling, flat = (2.0, 2.0, 1.5, 1.0, 1.5, 2.0), (2.0,) * 6
+    settings = Settings(1e-5, 1.0, steps=6, smoothing=0.0)
+    together = RangeTest(settings, (Run(falling, "complete"), Run(flat, "complete"), Run(flat, "complete")))
+    assert together.suggestions["minimum/10"] == pytest.approx(1e-3)
+    assert together.reliability[-1] == (
+        "2 of 3 repeats tell nothing by themselves, their fall is no more than noise; test with more steps or larger "
+        "batches"
+    )
+    assert not any("by themselves" in note for note in RangeTest(settings, (Run(falling, "complete"),) * 3).reliability)
