@@ -136,18 +136,7 @@ def lr_range_test(
 
 
 def range_test_within(
-    trainer: pl.Trainer,
-    module: pl.LightningModule,
-    *,
-    min_lr: float = 1e-6,
-    max_lr: float = 10.0,
-    steps: int = 100,
-    mode: Mode = "exponential",
-    smoothing: float = Settings.smoothing,
-    early_stop_threshold: float | None = 4.0,
-    momentum: float | None = None,
-    repeats: int = 1,
-    optimizer: int | None = None,
+    trainer: pl.Trainer, module: pl.LightningModule, settings: Settings, repeats: int = 1
 ) -> RangeTest:
     """Do what `lr_range_test` does, from within a fit: on its data, with its options, and on all of its processes.
 
@@ -156,31 +145,13 @@ def range_test_within(
     Args:
         trainer: That runs the fit; in ``on_fit_start`` or at the start of an epoch.
         module: The module that it trains.
-        min_lr: See `lr_range_test`.
-        max_lr: See `lr_range_test`.
-        steps: See `lr_range_test`.
-        mode: See `lr_range_test`.
-        smoothing: See `lr_range_test`.
-        early_stop_threshold: See `lr_range_test`.
-        momentum: See `lr_range_test`.
-        repeats: See `lr_range_test`.
-        optimizer: See `lr_range_test`.
+        settings: What to do.
+        repeats: How many times; see `lr_range_test`.
 
     Raises:
-        TypeError, ValueError: If an argument makes no sense, or no loss can be read.
+        ValueError: If no loss can be read.
         RuntimeError: If the trainer's strategy is one that cannot be built a second time.
     """
-    settings = Settings(
-        min_lr=min_lr,
-        max_lr=max_lr,
-        steps=steps,
-        mode=mode,
-        smoothing=smoothing,
-        early_stop_threshold=early_stop_threshold,
-        momentum=momentum,
-        optimizer=optimizer,
-    )
-    require_int("repeats", repeats, at_least=1)
     source = trainer.fit_loop._data_source.instance
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     given = None if source in (module, datamodule) else source

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_lr import range_test
 from lightning_lr.auto import Auto
 from lightning_lr.range_result import RangeTest
+from lightning_lr.readings import Settings
 
 _SET = "an LRRangeTest among the callbacks sets the test's own range"
 
@@ -76,8 +77,8 @@ def _range_test(auto: Auto, trainer: pl.Trainer, pl_module: pl.LightningModule, 
         offers = hasattr(callback, "result") and callable(getattr(callback, "measure", None))
         if offers and (getattr(callback, "optimizer", None) or 0) == index:
             return cast(_RangeTester, callback).measure(trainer, pl_module)
-    found: RangeTest = range_test.range_test_within(trainer, pl_module, momentum=auto.momentum, optimizer=index)
-    return found
+    settings = Settings(momentum=auto.momentum, optimizer=index)
+    return range_test.range_test_within(trainer, pl_module, settings)
 
 
 def _measured(auto: Auto, test: RangeTest, owner: str) -> dict[str, float]:

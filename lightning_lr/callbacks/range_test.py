@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -142,10 +142,10 @@ class LRRangeTest(Callback):
 
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> RangeTest:
         if epoch not in self.results:
-            options = {name: value for name, value in asdict(self.settings).items() if name != "validation"}
-            if options["momentum"] is None:
-                options["momentum"] = self._momentum_of_cycle(trainer)
-            found: RangeTest = range_test_within(trainer, pl_module, repeats=self.repeats, **options)
+            settings = self.settings
+            if settings.momentum is None:
+                settings = replace(settings, momentum=self._momentum_of_cycle(trainer))
+            found = range_test_within(trainer, pl_module, settings, self.repeats)
             self.results[epoch] = found
             rank_zero_info(str(found))
         return self.results[epoch]

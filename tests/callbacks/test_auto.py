@@ -27,6 +27,7 @@ from lightning_lr import (
     Snapshots,
     range_test,
 )
+from lightning_lr.readings import Settings
 from tests.callbacks.watched import WatchedPair, foreseen
 from tests.fits import EveryGroup, Recording, fit, loader, resume, sgd, stop, trainer, two_groups
 from tests.system.test_two_processes import run
@@ -54,8 +55,8 @@ class Answers(list):
 
     answer = Found()
 
-    def __call__(self, trainer, module, **options):
-        self.append(options)
+    def __call__(self, trainer, module, settings):
+        self.append(settings)
         return self.answer
 
 
@@ -105,13 +106,13 @@ def test_a_fit_is_that_of_the_policy_that_was_given_what_is_found(name, tests):
     assert policy.found == numbers
     assert policy.run_cycles == given.run_cycles
     # One test, however many rates are taken of it; none where none is.
-    assert tests == [{"momentum": policy.auto.momentum, "optimizer": 0}]
+    assert tests == [Settings(momentum=policy.auto.momentum, optimizer=0)]
 
 
 def test_the_momentum_that_the_cycle_has_at_its_peak(tests):
     fit(OneCycle("auto", base_momentum=0.7), module=Recording(sgd(momentum=0.9)))
     fit(OneCycle("auto", cycle_momentum=False), module=Recording(sgd(momentum=0.9)))
-    assert [asked["momentum"] for asked in tests] == [0.7, None]
+    assert [asked.momentum for asked in tests] == [0.7, None]
 
 
 def test_what_was_taken_can_be_seen_after_the_fit(tests, tmp_path):
@@ -178,7 +179,7 @@ def test_one_of_another_optimizer_is_not_asked(tests):
     beside, module = Measured(optimizer=1), WatchedPair(1, 1)
     fit(policies[0], beside, policies[1], module=module, max_epochs=2, batches=6)
     assert beside.calls == 1
-    assert tests == [{"momentum": None, "optimizer": 0}]
+    assert tests == [Settings(momentum=None, optimizer=0)]
     assert [policy.found for policy in policies] == [{"max_lr": 0.4}, {"max_lr": 0.04}]
     assert module.updates[0] == foreseen(SGDR(0.4, cycles=2), 1, 12, 6)
     assert module.updates[1] == foreseen(SGDR(0.04, cycles=3), 1, 12, 6)
@@ -192,7 +193,7 @@ def test_two_optimizers_have_a_test_each(tests):
         max_epochs=2,
         batches=6,
     )
-    assert tests == [{"momentum": None, "optimizer": 1}, {"momentum": 0.85, "optimizer": 0}]
+    assert tests == [Settings(momentum=None, optimizer=1), Settings(momentum=0.85, optimizer=0)]
 
 
 @pytest.mark.parametrize(
