@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning_lr.durable import STAGING
+
 FORMAT = 1
 """Version of the layout. A reader refuses a later one."""
 
 MANIFEST = "manifest.json"
 RESTORE = "restore it from a copy, or move the folder away and train again"
-SNAPSHOT_FILE = re.compile(r"snapshot-(\d{3,})\.safetensors")
+_SNAPSHOT_FILE = re.compile(r"snapshot-([0-9]{3,})\.safetensors")
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "file": (str,),
@@ -56,6 +58,28 @@ class Snapshot:
     complete: bool = True
 
 
+def file_of(cycle: int) -> str:
+    """Return the name of a cycle's snapshot.
+
+    Example:
+        >>> file_of(7)
+        'snapshot-007.safetensors'
+    """
+    return f"snapshot-{cycle:03d}.safetensors"
+
+
+def snapshots_in(folder: Path) -> dict[Path, int]:
+    """The files that are snapshots by their names, whether the manifest names them or not, and their cycles."""
+    files = folder.glob("snapshot-*.safetensors")
+    return {path: int(match[1]) for path in files if (match := _SNAPSHOT_FILE.fullmatch(path.name))}
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    """The files of snapshots and manifests that are not complete: being written, or left by a process that died."""
+    names = ((path, path.name.removeprefix(STAGING)) for path in folder.glob(f"{STAGING}*"))
+    return [path for path, name in names if name == MANIFEST or _SNAPSHOT_FILE.fullmatch(name)]
+
+
 def write_manifest(run_id: str, rows: Iterable[Snapshot]) -> str:
     """Return the text of a manifest, its rows in the order of their cycles.
 
@@ -87,8 +111,8 @@ def read_manifest(path: Path) -> tuple[str, tuple[Snapshot, ...]]:
             f"dirpath={str(path.parent)!r}: no {MANIFEST} in it; pass the folder that SnapshotCheckpoint wrote"
         )
     try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError as error:
+        manifest = json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}); {RESTORE}") from error
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise ValueError(f"{path}: not a manifest of snapshots, it names no format; {RESTORE}")
@@ -111,15 +135,22 @@ def _row(entry: object, where: str) -> Snapshot:
     if not isinstance(entry, dict):
         raise ValueError(f"{where} is not an object; {RESTORE}")
     for name, types in _TYPES.items():
-        if name not in entry or not isinstance(entry[name], types):
+        # `type`, for in Python true and false are integers too.
+        if name not in entry or type(entry[name]) not in types:
             raise ValueError(f"{where}: {name}={entry.get(name)!r} is not what belongs there; {RESTORE}")
-    # A manifest is data from elsewhere: the name must not lead out of the folder.
-    if not SNAPSHOT_FILE.fullmatch(entry["file"]):
-        raise ValueError(f"{where}: file={entry['file']!r} is not the name of a snapshot; {RESTORE}")
+    # A manifest is data from elsewhere: a name must neither lead out of the folder, nor to another row's file.
+    if entry["cycle"] < 0 or entry["file"] != file_of(entry["cycle"]):
+        raise ValueError(
+            f"{where}: file={entry['file']!r} is not the name of a snapshot of cycle={entry['cycle']}; {RESTORE}"
+        )
     values = {name: entry[name] for name in _TYPES}
     if values["metrics"] is not None:
         for name, metric in values["metrics"].items():
-            if not isinstance(metric, int | float | None):
+            if type(metric) not in (int, float, type(None)):
                 raise ValueError(f"{where}: metrics[{name!r}]={metric!r} is not what belongs there; {RESTORE}")
         values["metrics"] = {k: math.nan if v is None else float(v) for k, v in values["metrics"].items()}
     return Snapshot(**values)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no word of it")

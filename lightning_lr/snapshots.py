@@ -7,19 +7,16 @@ not name does not count, so it is written last: a reader sees the state before a
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
-import platform
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lightning_lr.durable import STAGING, staged
-from lightning_lr.manifest import MANIFEST, RESTORE, SNAPSHOT_FILE, Snapshot, read_manifest, write_manifest
-from lightning_lr.weights import as_floating_dtype, load_weights, pack, unpack
+from lightning_lr.manifest import MANIFEST, RESTORE, Snapshot, read_manifest, snapshots_in, unfinished_in
+from lightning_lr.snapshot_writer import SnapshotWriter
+from lightning_lr.weights import load_weights, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     import torch
 
@@ -93,21 +90,36 @@ class Snapshots:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise ValueError(f"{path}: damaged, its SHA-256 is not the manifest's; {RESTORE}")
-        return unpack(data)
+        try:
+            return unpack(data)
+        except ValueError as error:
+            # The hash is right: somebody wrote another file here, and its row.
+            raise ValueError(f"{path}: {error}; {RESTORE}") from error
+
+    def members(self) -> dict[str, str]:
+        """What became of each file that the manifest names: ``"ok"``, ``"missing"``, ``"damaged"`` or ``"unreadable"``.
+
+        Every file is read. A file that is whole where another stood is damaged too: it is not the one that was written.
+        """
+        return {row.file: _state(self.dirpath / row.file, row.sha256) for row in self.rows}
 
     def problems(self) -> dict[str, str]:
-        """What is wrong, by file: ``"missing"`` or ``"damaged"``. Empty where every file is as it was written."""
-        found = {}
-        for row in self.rows:
-            path = self.dirpath / row.file
-            if not path.is_file():
-                found[row.file] = "missing"
-            elif _sha256(path) != row.sha256:
-                found[row.file] = "damaged"
-        return found
+        """What is wrong, by file, as `members` tells it. Empty where every file is as it was written."""
+        return {file: state for file, state in self.members().items() if state != "ok"}
+
+    def strays(self) -> dict[str, str]:
+        """The files beside the members, and why they are none. They do no harm, for nothing reads them.
+
+        ``"not named by the manifest"`` is a snapshot of an earlier run, or of a process that died before it had noted
+        it; ``"not complete"`` is a file that is being written, or that a process left which died.
+        """
+        named = {row.file for row in self.rows}
+        found = {path.name: "not named by the manifest" for path in snapshots_in(self.dirpath)}
+        found |= {path.name: "not complete" for path in unfinished_in(self.dirpath)}
+        return {file: found[file] for file in sorted(found.keys() - named)}
 
     def verify(self) -> None:
-        """Check every file against its hash.
+        """Check every file against its hash. ``python -m lightning_lr verify DIR`` does it from a shell.
 
         Raises:
             ValueError: If there is a damaged or a missing file; it names all of them.
@@ -117,181 +129,14 @@ class Snapshots:
             raise ValueError(f"{self.dirpath}: not as written: {named}; {RESTORE}")
 
 
-class SnapshotWriter:
-    """The one who writes the folder of one run. The manifest on disk is its only memory.
-
-    Args:
-        dirpath: The folder; made when it is opened.
-        run_id: Of the run that writes. A folder with another run's snapshots is refused.
-    """
-
-    def __init__(self, dirpath: str | os.PathLike[str], run_id: str) -> None:
-        self.dirpath = Path(dirpath)
-        self.run_id = run_id
-
-    def check(self, overwrite: bool = False) -> None:
-        """See that the folder may be written, and change nothing.
-
-        Args:
-            overwrite: Whether another run's snapshots may be replaced.
-
-        Raises:
-            FileExistsError: If there are snapshots of another run, or the path is a file.
-            PermissionError: If the folder cannot be written.
-            ValueError: If there is a manifest that cannot be read.
-        """
-        place = next(path for path in (self.dirpath, *self.dirpath.absolute().parents) if path.exists())
-        if not place.is_dir():
-            raise FileExistsError(f"dirpath={str(self.dirpath)!r}: {place} is a file; give a folder")
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(f"dirpath={str(self.dirpath)!r}: {place} cannot be written; give another folder")
-        old = self._old()
-        if overwrite or (old is not None and (old.run_id == self.run_id or not len(old))):
-            return
-        if old is not None:
-            what = f"holds {len(old)} snapshots of run {old.run_id}, and this is run {self.run_id}"
-        elif self._files():
-            what = "holds snapshots and no manifest, so whose they are is not known"
-        else:
-            return
-        raise FileExistsError(
-            f'dirpath={str(self.dirpath)!r}: {what}; give another dirpath, or on_existing="overwrite" to replace them'
-        )
-
-    def open(self, overwrite: bool = False) -> None:
-        """Make the folder this run's: made where it is missing, rid of what a killed process left half written.
-
-        Args:
-            overwrite: Whether another run's snapshots may be replaced. They are deleted: the files its manifest names.
-
-        Raises:
-            FileExistsError: If there are snapshots of another run, or the path is a file.
-            PermissionError: If the folder cannot be written.
-            ValueError: If there is a manifest that cannot be read.
-        """
-        self.check(overwrite)
-        self.dirpath.mkdir(parents=True, exist_ok=True)
-        for path in self.dirpath.glob(f"{STAGING}*"):
-            if SNAPSHOT_FILE.fullmatch(name := path.name.removeprefix(STAGING)) or name == MANIFEST:
-                path.unlink()
-        old = self._old()
-        if old is None or old.run_id != self.run_id:
-            # The manifest goes last: killed in between, it still names what is left to delete.
-            for row in old or ():
-                (self.dirpath / row.file).unlink(missing_ok=True)
-            self._commit(())
-
-    @property
-    def rows(self) -> tuple[Snapshot, ...]:
-        """What the manifest on disk says. Empty where somebody deleted it.
-
-        Raises:
-            RuntimeError: If another run has taken the folder.
-        """
-        old = self._old()
-        if old is not None and old.run_id != self.run_id:
-            raise RuntimeError(
-                f"dirpath={str(self.dirpath)!r}: run {old.run_id} took the folder while this run ({self.run_id}) was "
-                "writing to it; give each run a folder of its own"
-            )
-        return () if old is None else old.rows
-
-    def write(
-        self,
-        state_dict: Mapping[str, Any],
-        *,
-        cycle: int,
-        step: int,
-        epoch: int,
-        lr: float | None,
-        complete: bool = True,
-        dtype: torch.dtype | str | None = None,
-    ) -> Snapshot:
-        """Write a snapshot and its row. A row of the same cycle is replaced.
-
-        Args:
-            state_dict: Tensors by name, of any device.
-            cycle: Index of the cycle, from 0.
-            step: Optimizer updates applied.
-            epoch: Epoch, from 0.
-            lr: Learning rate of the last update.
-            complete: False where the run ended inside the cycle.
-            dtype: Floating tensors are cast to it; None leaves them as they are.
-
-        Raises:
-            TypeError: If an entry is no tensor.
-            ValueError: If a tensor cannot be stored.
-            OSError: If the disk refuses; what was in the folder before can still be read.
-        """
-        rows = self.rows
-        others = [row for row in rows if row.cycle != cycle]
-        data = pack(state_dict, as_floating_dtype(dtype))
-        row = Snapshot(
-            file=f"snapshot-{cycle:03d}.safetensors",
-            cycle=cycle,
-            step=step,
-            epoch=epoch,
-            lr=lr,
-            metrics=None,
-            sha256=hashlib.sha256(data).hexdigest(),
-            versions=_versions(),
-            complete=complete,
-        )
-        self.dirpath.mkdir(parents=True, exist_ok=True)
-        with staged(self.dirpath / row.file, data) as publish:
-            if any(old.file == row.file and old.sha256 != row.sha256 for old in rows):
-                # Else a process killed between the two renames would leave a row whose hash is not its file's.
-                self._commit(others)
-            publish()
-        self._commit([*others, row])
-        return row
-
-    def set_metrics(self, cycle: int, metrics: Mapping[str, float]) -> None:
-        """Put a validation's metrics into the row of a cycle; a row that has been dropped since is left dropped."""
-        self._commit(replace(row, metrics=dict(metrics)) if row.cycle == cycle else row for row in self.rows)
-
-    def keep_last(self, count: int) -> None:
-        """Drop all snapshots but those of the newest cycles.
-
-        Args:
-            count: How many are kept.
-        """
-        kept = self.rows[-count:]
-        if len(kept) < len(self.rows):
-            self._commit(kept)
-        # By what is there, not by what was dropped: a process killed right here leaves a file behind.
-        for path in self._files():
-            if kept and _cycle(path) < kept[0].cycle:
-                path.unlink()
-
-    def _files(self) -> list[Path]:
-        return [path for path in self.dirpath.glob("snapshot-*.safetensors") if SNAPSHOT_FILE.fullmatch(path.name)]
-
-    def _old(self) -> Snapshots | None:
-        return Snapshots(self.dirpath) if (self.dirpath / MANIFEST).exists() else None
-
-    def _commit(self, rows: Iterable[Snapshot]) -> None:
-        text = write_manifest(self.run_id, rows)
-        with staged(self.dirpath / MANIFEST, f"{text}\n".encode()) as publish:
-            publish()
-
-
-def _cycle(path: Path) -> int:
-    match = SNAPSHOT_FILE.fullmatch(path.name)
-    assert match is not None
-    return int(match[1])
-
-
-def _sha256(path: Path) -> str:
+def _state(path: Path, sha256: str) -> str:
+    if not path.is_file():
+        return "missing"
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    from lightning_lr import __version__  # when called, for this module is part of what the package imports
-
-    packages = {name: importlib.metadata.version(name) for name in ("lightning", "safetensors", "torch")}
-    return {"lightning_lr": __version__, "python": platform.python_version(), **packages}
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return "unreadable"
+    return "ok" if digest.hexdigest() == sha256 else "damaged"

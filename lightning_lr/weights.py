@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,26 @@ import torch
 from safetensors import SafetensorError
 from torch.nn.parameter import is_lazy
 
-_STORABLE = {
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8),
-    *(torch.bool, torch.complex64),
+# What can be stored, by the names of the file format.
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.complex64: "C64",
 }
+_METADATA = "__metadata__"
 
 
 def as_floating_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -38,7 +54,7 @@ def as_floating_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if not isinstance(dtype, str | torch.dtype):
         raise TypeError(f"dtype={dtype!r}: not a dtype; {how}")
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point or found not in _STORABLE:
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found not in _NAMES:
         raise ValueError(f"dtype={dtype!r}: not a floating dtype that can be stored; {how}")
     return found
 
@@ -51,6 +67,8 @@ def check_state_dict(state_dict: Mapping[str, Any]) -> None:
         ValueError: If it is one that a safetensors file cannot hold.
     """
     for name, value in state_dict.items():
+        if uncompiled(name) == _METADATA:
+            raise ValueError(f"state_dict[{name!r}]: a name that the file format keeps for itself; rename it")
         if not isinstance(value, torch.Tensor):
             raise TypeError(
                 f"state_dict[{name!r}]: {type(value).__name__}, and a snapshot holds tensors only; make it a "
@@ -60,7 +78,7 @@ def check_state_dict(state_dict: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"state_dict[{name!r}]: has no values yet; run the lazy module on one batch before the fit"
             )
-        if value.layout != torch.strided or value.dtype not in _STORABLE:
+        if value.layout != torch.strided or value.dtype not in _NAMES:
             raise ValueError(
                 f"state_dict[{name!r}]: {value.layout} of {value.dtype} cannot be stored; make it dense and of a "
                 "common dtype, or register it with persistent=False"
@@ -78,23 +96,30 @@ def uncompiled(name: str) -> str:
 
 
 def pack(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> bytes:
-    """Turn a state dict into the bytes of a safetensors file.
-
-    What ``torch.compile`` puts before a submodule's names is stripped; of tied weights one is stored, and the names of
-    the others beside it.
-
-    Args:
-        state_dict: Tensors by name, of any device.
-        dtype: Floating tensors are cast to it; None leaves them as they are.
-
-    Raises:
-        TypeError: If an entry is no tensor.
-        ValueError: If it is one that a safetensors file cannot hold.
+    """Turn a state dict into the bytes of a safetensors file: `pieces` in one.
 
     Example:
         >>> weight = torch.ones(2)
         >>> unpack(pack({"encoder.weight": weight, "decoder.weight": weight}))
         {'encoder.weight': tensor([1., 1.]), 'decoder.weight': tensor([1., 1.])}
+    """
+    return b"".join(pieces(state_dict, dtype))
+
+
+def pieces(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> Iterator[bytes | memoryview]:
+    """Turn a state dict into the bytes of a safetensors file, tensor by tensor.
+
+    Where a tensor lies on the CPU as it is stored, its memory itself is what is given: nothing is copied.
+    What ``torch.compile`` puts before a submodule's names is stripped; of tied weights one is stored, and the names of
+    the others beside it.
+
+    Args:
+        state_dict: Tensors by name, of any device; not to be changed until the last piece has been taken.
+        dtype: Floating tensors are cast to it; None leaves them as they are.
+
+    Raises:
+        TypeError: If an entry is no tensor.
+        ValueError: If it is one that a safetensors file cannot hold.
     """
     check_state_dict(state_dict)
     tensors: dict[str, torch.Tensor] = {}
@@ -110,20 +135,33 @@ def pack(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> byt
         if value.numel() and (first := stored.setdefault(same, name)) != name:
             aliases[name] = first
         else:
-            # A copy of its own, whatever it was a view of; values only, so that the layout in memory does not matter.
-            plain = value.detach().resolve_conj().resolve_neg()
-            plain = plain.to(device="cpu", copy=True, memory_format=torch.contiguous_format)
-            tensors[name] = _cast(name, plain, dtype)
-    # One key at most: with several, their order in the file, and so its hash, would change from run to run.
-    return safetensors.torch.save(tensors, {"aliases": json.dumps(aliases, sort_keys=True)} if aliases else None)
+            tensors[name] = _cast(name, value.detach(), dtype)
+    # The widest first, so that each begins at a multiple of its item's size.
+    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    header: dict[str, Any] = {_METADATA: {"aliases": json.dumps(aliases, sort_keys=True)}} if aliases else {}
+    end = 0
+    for name in names:
+        start, end = end, end + tensors[name].nbytes
+        kind, shape = _NAMES[tensors[name].dtype], list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return chain([len(text).to_bytes(8, "little") + text], (_memory(tensors[name]) for name in names))
+
+
+def _memory(tensor: torch.Tensor) -> memoryview:
+    """The tensor's values in the order of their indices, whatever their layout is, a copy only where it must be."""
+    plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()
+    return plain.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _cast(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    if dtype is None or not tensor.is_floating_point():
+    if dtype is None or tensor.dtype == dtype or not tensor.is_floating_point():
         return tensor
+    tensor = tensor.cpu()
     cast = tensor.to(dtype)
     # A running variance over 65504 is nothing unusual, and in float16 it would be infinite.
-    if bool((cast.isfinite().logical_not() & tensor.isfinite()).any()):
+    if _may_overflow(tensor, dtype) and bool((cast.isfinite().logical_not() & tensor.isfinite()).any()):
         warnings.warn(
             f"dtype={dtype}: {name!r} holds values that it cannot; kept in {tensor.dtype}, choose torch.bfloat16 to "
             "have all in one",
@@ -131,6 +169,15 @@ def _cast(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.T
         )
         return tensor
     return cast
+
+
+def _may_overflow(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether there may be a value out of the dtype's range. It costs a fiftieth of looking at each for itself."""
+    if not tensor.numel():
+        return False
+    low, high = (float(bound) for bound in tensor.float().aminmax())
+    limit = torch.finfo(dtype).max
+    return not (-limit <= low and high <= limit)
 
 
 def unpack(data: bytes) -> dict[str, torch.Tensor]:
@@ -145,9 +192,9 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
         raise ValueError(f"not a whole safetensors file ({error})") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     try:
-        aliases = json.loads(header.get("__metadata__", {}).get("aliases", "{}"))
+        aliases = json.loads(header.get(_METADATA, {}).get("aliases", "{}"))
         return tensors | {alias: tensors[name] for alias, name in aliases.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError("its names of tied weights lead nowhere") from error
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -20,11 +21,28 @@ from lightning_lr.arguments import require_choice, require_int
 from lightning_lr.callbacks.cycle_source import Policy, largest_lr, policy_with_cycles, require_cycles
 from lightning_lr.callbacks.rank_zero import on_rank_zero
 from lightning_lr.cycles import Cycle
-from lightning_lr.snapshots import Snapshots, SnapshotWriter
+from lightning_lr.snapshot_writer import SnapshotWriter
+from lightning_lr.snapshots import Snapshots
 from lightning_lr.weights import as_floating_dtype, check_state_dict
 
 _SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 _AVERAGING = (WeightAveraging, StochasticWeightAveraging)
+
+
+class _Run(NamedTuple):
+    """What there is from train start to train end: whose cycles, and the folder their ends go to."""
+
+    policy: Policy
+    writer: SnapshotWriter
+
+
+class _Moment(NamedTuple):
+    """What a row tells of the time it was taken at, as a checkpoint holds it."""
+
+    cycle: int
+    step: int
+    epoch: int
+    lr: float | None
 
 
 class SnapshotCheckpoint(Callback):
@@ -50,6 +68,7 @@ class SnapshotCheckpoint(Callback):
             what a snapshot cannot; before the first update, if several policies have cycles.
         FileExistsError: At fit start, if the folder belongs to another run.
         RuntimeError: At fit start, if the strategy shards the weights.
+        OSError: In training, if the disk refuses; the fit stops, and what was there before is whole.
 
     Example:
         >>> SnapshotCheckpoint("snapshots", keep_last=5, dtype="float16").dirpath.name
@@ -90,10 +109,9 @@ class SnapshotCheckpoint(Callback):
         self.dirpath: Path | None = self._given
         self.run_id: str | None = None
         self._restored: dict[str, Any] | None = None
-        self._policy: Policy | None = None
-        self._writer: SnapshotWriter | None = None
-        # The cycle that ended last: in a checkpoint, it tells a resumed run what it needs for a row and cannot know.
-        self._ended: dict[str, Any] | None = None
+        self._run: _Run | None = None
+        # The end of the cycle that ended last: in a checkpoint, it tells a resumed run what it cannot know.
+        self._ended: _Moment | None = None
         # The cycle whose snapshot has the module's very weights, as long as it has.
         self._unchanged: int | None = None
         self._metrics_before: dict[str, Tensor] = {}
@@ -107,8 +125,10 @@ class SnapshotCheckpoint(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the folder, the run it belongs to, and the cycle that ended last."""
         if self.run_id is None:
-            return {}
-        return {"dirpath": str(self.dirpath), "run_id": self.run_id, "ended": self._ended}
+            # Saved before training began, by a callback that saves on an exception: what was restored still holds.
+            return self._restored or {}
+        ended = None if self._ended is None else self._ended._asdict()
+        return {"dirpath": str(self.dirpath), "run_id": self.run_id, "ended": ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the folder and the run. Used by the next fit only: a test also reads checkpoints."""
@@ -147,7 +167,8 @@ class SnapshotCheckpoint(Callback):
         dirpath = self._given or _local(restored.get("dirpath") or default)
         run_id = restored.get("run_id") or uuid.uuid4().hex
         self.dirpath, self.run_id = trainer.strategy.broadcast((dirpath, run_id))
-        self._ended = restored.get("ended")
+        ended = restored.get("ended")
+        self._ended = None if ended is None else _Moment(**ended)
         if self._given is None and self._ended is not None and not self.dirpath.is_dir():
             raise FileNotFoundError(
                 f"dirpath=None: the run that is resumed has its snapshots in {self.dirpath}, and there is no such "
@@ -155,44 +176,38 @@ class SnapshotCheckpoint(Callback):
             )
         writer = SnapshotWriter(self.dirpath, self.run_id)
         on_rank_zero(trainer, lambda: writer.check(overwrite=self.on_existing == "overwrite"))
-        self._writer = writer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the policy, and take the snapshot that a run killed at a cycle's end has missed."""
-        if self._writer is None:
+        if self.dirpath is None or self.run_id is None:
             return
-        self._policy = policy_with_cycles(trainer, self.optimizer)
-        lost = on_rank_zero(trainer, lambda: self._open(trainer, pl_module))
+        run = _Run(policy_with_cycles(trainer, self.optimizer), SnapshotWriter(self.dirpath, self.run_id))
+        lost = on_rank_zero(trainer, lambda: self._open(run, trainer, pl_module))
         if lost:
             rank_zero_warn(
                 f"SnapshotCheckpoint: {self.dirpath} lacks the snapshots of cycles {', '.join(map(str, lost))}, which "
                 "this run has behind it; restore the files from a copy, or resume from an earlier checkpoint"
             )
+        self._run = run
 
-    def _open(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[int]:
+    def _open(self, run: _Run, trainer: pl.Trainer, pl_module: pl.LightningModule) -> list[int]:
         """Make the folder ours and complete it; return the finished cycles that cannot be had any more."""
-        assert self._policy is not None
-        assert self._writer is not None
-        self._writer.open(overwrite=self.on_existing == "overwrite")
-        step = self._policy.step
-        finished = [c for c in self._policy.run_cycles if c.end <= step and (c.complete or self.save_last_partial)]
+        run.writer.open(overwrite=self.on_existing == "overwrite")
+        if self.keep_last is not None:
+            run.writer.sweep()
+        step = run.policy.step
+        finished = [c for c in run.policy.run_cycles if c.end <= step and (c.complete or self.save_last_partial)]
         if not finished:
             return []
-        snapshots = Snapshots(self._writer.dirpath)
+        snapshots = Snapshots(run.writer.dirpath)
         bad = snapshots.problems()
         good = {row.cycle: row.step for row in snapshots if row.file not in bad}
         last = finished[-1]
         if last.end == step and good.get(last.index) != step:
-            ended = self._ended or {}
-            known = ended if (ended.get("cycle"), ended.get("step")) == (last.index, step) else {}
-            self._write(
-                pl_module,
-                cycle=last.index,
-                step=step,
-                epoch=known.get("epoch", trainer.current_epoch),
-                lr=known.get("lr"),
-                complete=last.complete,
-            )
+            now = self._ended
+            if now is None or (now.cycle, now.step) != (last.index, step):
+                now = _Moment(last.index, step, trainer.current_epoch, lr=None)
+            self._write(run.writer, pl_module, now, complete=last.complete)
             good[last.index] = step
         # A life that died further on has left snapshots of later cycles, and dropped earlier ones for them.
         reached = sorted({cycle.index for cycle in finished} | good.keys())
@@ -211,12 +226,10 @@ class SnapshotCheckpoint(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Note the learning rate of the update, which the end of the training may not show any more."""
-        policy = self._policy
-        if (
-            self.save_last_partial
-            and policy is not None
-            and optimizer is trainer.optimizers[policy.optimizer_index or 0]
-        ):
+        if not self.save_last_partial or self._run is None:
+            return
+        policy = self._run.policy
+        if optimizer is trainer.optimizers[policy.optimizer_index or 0]:
             self._lr = largest_lr(trainer, policy)
 
     def on_cycle_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, policy: Policy, cycle: Cycle) -> None:
@@ -228,16 +241,12 @@ class SnapshotCheckpoint(Callback):
             policy: Who calls.
             cycle: The cycle that has ended.
         """
-        if policy is not self._policy:
+        run = self._run
+        if run is None or policy is not run.policy:
             return
-        self._ended = {
-            "cycle": cycle.index,
-            "step": policy.step,
-            "epoch": trainer.current_epoch,
-            "lr": largest_lr(trainer, policy),
-        }
+        self._ended = now = _Moment(cycle.index, policy.step, trainer.current_epoch, largest_lr(trainer, policy))
         if cycle.complete or self.save_last_partial:
-            on_rank_zero(trainer, lambda: self._write(pl_module, **cast(Any, self._ended), complete=cycle.complete))
+            _while_training(trainer, lambda: self._write(run.writer, pl_module, now, complete=cycle.complete))
             self._unchanged = cycle.index
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -246,65 +255,65 @@ class SnapshotCheckpoint(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the metrics into the row of the weights they are of."""
-        cycle, before, self._metrics_before = self._unchanged, self._metrics_before, {}
-        policy, ended = self._policy, self._ended
-        if cycle is None or policy is None or ended is None or policy.step != ended["step"]:
+        run, ended, cycle, before = self._run, self._ended, self._unchanged, self._metrics_before
+        self._metrics_before = {}
+        if run is None or ended is None or cycle is None or run.policy.step != ended.step:
             return
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if trainer.state.fn != TrainerFn.FITTING or any(isinstance(other, _AVERAGING) for other in callbacks):
             return
-        writer = self._writer
-        assert writer is not None
 
         def note() -> None:
             # A value that is still the same object is an older one: the training's, or another validation's.
             given = {k: float(v) for k, v in trainer.callback_metrics.items() if v is not before.get(k)}
             if given:
-                writer.set_metrics(cycle, given)
+                run.writer.set_metrics(cycle, given)
 
         # Every process comes here, whatever it has logged itself.
-        on_rank_zero(trainer, note)
+        _while_training(trainer, note)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the snapshot of a cycle that the end of the training cuts short, if that is wanted."""
-        policy = self._policy
-        if policy is None or not self.save_last_partial:
+        run = self._run
+        if run is None or not self.save_last_partial:
             return
-        inside = [cycle.index for cycle in policy.run_cycles if cycle.start < policy.step < cycle.end]
+        step = run.policy.step
+        inside = [cycle.index for cycle in run.policy.run_cycles if cycle.start < step < cycle.end]
         if inside:
-            partial = {"cycle": inside[0], "step": policy.step, "epoch": trainer.current_epoch, "lr": self._lr}
-            on_rank_zero(trainer, lambda: self._write_partial(pl_module, partial))
+            now = _Moment(inside[0], step, trainer.current_epoch, self._lr)
+            _while_training(trainer, lambda: self._write_partial(run.writer, pl_module, now))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Complete the folder of a run that was resumed with nothing left to train, and so never started."""
-        if self._restored is not None and self._policy is None:
+        if self._restored is not None and self._run is None:
             self.on_train_start(trainer, pl_module)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let go of the run."""
-        self._policy = self._unchanged = self._restored = None
+        self._run = self._unchanged = self._restored = None
 
-    def _write_partial(self, pl_module: pl.LightningModule, partial: dict[str, Any]) -> None:
-        assert self._writer is not None
+    def _write_partial(self, writer: SnapshotWriter, pl_module: pl.LightningModule, now: _Moment) -> None:
         # Where an earlier life of the run finished the cycle, its snapshot is the better one.
-        if not any(row.cycle == partial["cycle"] and row.complete for row in self._writer.rows):
-            self._write(pl_module, **partial, complete=False)
+        if not any(row.cycle == now.cycle and row.complete for row in writer.rows):
+            self._write(writer, pl_module, now, complete=False)
 
-    def _write(
-        self,
-        pl_module: pl.LightningModule,
-        *,
-        cycle: int,
-        step: int,
-        epoch: int,
-        lr: float | None,
-        complete: bool,
-    ) -> None:
-        assert self._writer is not None
-        state_dict = pl_module.state_dict()
-        self._writer.write(state_dict, cycle=cycle, step=step, epoch=epoch, lr=lr, complete=complete, dtype=self.dtype)
+    def _write(self, writer: SnapshotWriter, pl_module: pl.LightningModule, now: _Moment, *, complete: bool) -> None:
+        writer.write(pl_module.state_dict(), **now._asdict(), complete=complete, dtype=self.dtype)
         if self.keep_last is not None:
-            self._writer.keep_last(self.keep_last)
+            writer.keep_last(self.keep_last)
+
+
+def _while_training(trainer: pl.Trainer, work: Callable[[], None]) -> None:
+    """Work on rank 0; where its disk refuses, say what that means for the fit."""
+
+    def told() -> None:
+        try:
+            work()
+        except OSError as error:
+            what = f"{error.strerror or error}; the training stops here, resume it from its last checkpoint"
+            raise OSError(error.errno or 0, what, error.filename) from error
+
+    on_rank_zero(trainer, told)
 
 
 def _local(dirpath: str | os.PathLike[str]) -> Path:

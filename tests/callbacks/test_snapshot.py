@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +11,7 @@ from types import SimpleNamespace
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, Checkpoint, EMAWeightAveraging, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -236,6 +238,50 @@ def test_weights_are_raw_under_weight_averaging_and_metrics_null():
     assert all(row.metrics is None for row in Snapshots("averaged"))
 
 
+class Swapped(Callback):
+    """Notes whether a validation saw the raw weights of the last update."""
+
+    def __init__(self):
+        self.raw = []
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        self.weight = pl_module.net[0].weight.detach().clone()
+
+    def on_validation_batch_start(self, trainer, pl_module, *_):
+        self.raw.append(torch.equal(pl_module.net[0].weight, self.weight))
+
+
+@pytest.mark.parametrize("first", ["averaging", "snapshots"])
+def test_weights_are_raw_where_every_validation_swaps_in_an_exponential_average(first):
+    swapped = Swapped()
+    both = [EMAWeightAveraging(decay=0.9), SnapshotCheckpoint("averaged")]
+    # At the cycles' ends, and right before the updates that are their last.
+    fit(sgdr(), SnapshotCheckpoint("plain"), val_check_interval=5)
+    fit(sgdr(), *(both if first == "averaging" else both[::-1]), swapped, val_check_interval=5)
+    assert swapped.raw == [False] * 5
+    assert hashes("averaged") == hashes("plain")
+    assert [row.metrics for row in Snapshots("averaged")] == [None] * 5
+
+
+@pytest.mark.parametrize("updates", [18, 30])
+def test_a_snapshot_that_was_missed_is_raw_under_weight_averaging(updates):
+    """Taken at the resume: a checkpoint's `state_dict` is the average, and at the end of a run so is the module."""
+    fit(sgdr(), SnapshotCheckpoint("plain"))
+    with contextlib.suppress(Died):
+        fit(sgdr(), SnapshotCheckpoint("averaged"), EMAWeightAveraging(decay=0.9), DieAfter(updates), SaveEach())
+    last = f"snapshot-00{updates // 6 - 1}.safetensors"
+    Path("averaged", last).unlink()
+    fit(
+        sgdr(),
+        SnapshotCheckpoint("averaged"),
+        EMAWeightAveraging(decay=0.9),
+        StopAfter(updates + 1),
+        min_epochs=0,
+        ckpt_path=f"checkpoints/{updates}.ckpt",
+    )
+    assert hashes("averaged")[last] == hashes("plain")[last]
+
+
 def test_compiled_and_tied_module():
     class Tied(Model):
         def __init__(self):
@@ -262,6 +308,14 @@ def test_dtype_and_keep_last():
     read = snapshots.load(-1)
     assert read["net.0.weight"].dtype == torch.float16
     assert read["net.1.num_batches_tracked"].item() == 30
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
+def test_the_dtype_is_that_of_the_module(precision):
+    fit(sgdr(), SnapshotCheckpoint("snapshots"), precision=precision)
+    expected = {"bf16-true": torch.bfloat16, "bf16-mixed": torch.float32, "64-true": torch.float64}[precision]
+    Snapshots("snapshots").verify()
+    assert Snapshots("snapshots").load(-1)["net.0.weight"].dtype == expected
 
 
 def test_model_checkpoint_is_not_suppressed_and_runs_later(tmp_path):
@@ -427,6 +481,15 @@ def test_earlier_snapshots_that_are_gone_are_named():
     Path("snapshots/snapshot-001.safetensors").write_bytes(b"")
     with pytest.warns(UserWarning, match=r"lacks the snapshots of cycles 0, 1, which this run has behind it; restore"):
         fit(sgdr(), SnapshotCheckpoint("snapshots"), ckpt_path=path)
+
+
+def test_what_keep_last_was_killed_in_is_gone_after_the_resume():
+    trainer = fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), SaveEach())
+    trainer.save_checkpoint("checkpoints/done.ckpt")
+    # The manifest does not name it any more, and the file was to go.
+    Path("snapshots/snapshot-002.safetensors").write_bytes(b"")
+    fit(sgdr(), SnapshotCheckpoint("snapshots", keep_last=2), ckpt_path="checkpoints/done.ckpt")
+    assert sorted(hashes("snapshots")) == ["snapshot-003.safetensors", "snapshot-004.safetensors"]
 
 
 def test_what_keep_last_dropped_is_not_missed():
@@ -676,23 +739,53 @@ def test_a_path_that_is_a_file_is_refused_before_training():
         fit(sgdr(), SnapshotCheckpoint("taken"))
 
 
-def test_a_full_disk_stops_the_fit_and_leaves_what_was_there(monkeypatch):
-    real = os.replace
+FULL = "No space left on device; not written, see to the disk or choose another folder"
+STOPS = "the training stops here, resume it from its last checkpoint"
+
+
+# Renames of a run with validation: a manifest at the start; then each snapshot, its row, and its metrics.
+@pytest.mark.parametrize(
+    ("at", "file", "rows"),
+    [
+        pytest.param(8, "snapshot-002.safetensors", [0, 1], id="the file"),
+        pytest.param(9, "manifest.json", [0, 1], id="its row"),
+        pytest.param(10, "manifest.json", [0, 1, 2], id="its metrics"),
+    ],
+)
+def test_a_full_disk_stops_the_fit_and_leaves_what_was_there(uninterrupted, monkeypatch, at, file, rows):
+    real, calls = os.replace, 0
 
     def full(source, target):
-        if str(target).endswith("snapshot-002.safetensors"):
-            raise OSError(28, "No space left on device")
+        nonlocal calls
+        if ".staging-" in str(source):
+            calls += 1
+            if calls >= at:
+                raise OSError(errno.ENOSPC, "No space left on device")
         real(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match=r"No space left on device; not written.*snapshot-002\.safetensors"):
+    with pytest.raises(OSError, match=f"{FULL}; {STOPS}") as stopped:
         fit(sgdr(), SnapshotCheckpoint("snapshots"), SaveEach())
     monkeypatch.setattr(os, "replace", real)
+    assert str(stopped.value) == f"[Errno 28] {FULL}; {STOPS}: '{Path('snapshots', file).absolute()}'"
     snapshots = Snapshots("snapshots")
     snapshots.verify()
-    assert [row.cycle for row in snapshots] == [0, 1]
-    fit(sgdr(), SnapshotCheckpoint("snapshots"), ckpt_path="checkpoints/17.ckpt")
-    assert len(Snapshots("snapshots")) == 5
+    assert [row.cycle for row in snapshots] == rows
+    # The last checkpoint is of the update before, or of this very one.
+    last = max(int(path.stem) for path in Path("checkpoints").iterdir())
+    assert last == (18 if file == "manifest.json" and rows == [0, 1, 2] else 17)
+    fit(sgdr(), SnapshotCheckpoint("snapshots"), ckpt_path=f"checkpoints/{last}.ckpt")
+    assert hashes("snapshots") == uninterrupted
+    Snapshots("snapshots").verify()
+    assert [row.step for row in Snapshots("snapshots")] == [6, 12, 18, 24, 30]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(monkeypatch):
+    # What the system answers for a disk that is mounted read-only, to root as well.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match=r"^dirpath='.*snapshots': .* cannot be written; give another folder$"):
+        fit(sgdr(), SnapshotCheckpoint("snapshots"))
+    assert not Path("snapshots").exists()
 
 
 # Two processes
@@ -719,3 +812,20 @@ def test_two_processes_write_one_set_and_refuse_together():
     with pytest.raises(Exception, match=r"holds 5 snapshots of run"):
         fit_two(sgdr(), SnapshotCheckpoint("snapshots"))
     assert hashes("snapshots") == before
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_one_process_stops_both(monkeypatch):
+    real = os.replace
+
+    def full(source, target):
+        if str(target).endswith("snapshot-002.safetensors"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    # Else the other would wait for it at the next gradient.
+    with pytest.raises(Exception, match=rf"{FULL}; {STOPS}.*snapshot-002\.safetensors"):
+        fit_two(sgdr(), SnapshotCheckpoint("snapshots"))
+    Snapshots("snapshots").verify()
+    assert [row.cycle for row in Snapshots("snapshots")] == [0, 1]
