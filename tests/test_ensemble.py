@@ -1,113 +1,24 @@
-"""The ensemble against its formula, torchmetrics and scikit-learn."""
+"""The ensemble against its formula: pooled, weighted, calibrated, told apart by batch."""
 
 from __future__ import annotations
 
 import copy
 import math
 
-import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from lightning.pytorch.utilities.compile import from_compiled
-from safetensors.torch import save_file
-from sklearn.metrics import log_loss
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler, TensorDataset
-from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lightning_lr.ensemble import SnapshotEnsemble, _first_time
-from lightning_lr.scores import brier_score, entropy, negative_log_likelihood
-from lightning_lr.snapshots import Snapshots, SnapshotWriter
+from lightning_lr.ensemble import SnapshotEnsemble
+from tests.ensembles import INPUTS, Net, Scores, module_and_states, nets, softmax_mean
 
 
-class Net(nn.Module):
-    """All that can go wrong in a copy: dropout, batch statistics, tied weights, a buffer outside of the state dict."""
-
-    def __init__(self, features=4, classes=3):
-        super().__init__()
-        self.norm = nn.BatchNorm1d(features)
-        self.first = nn.Linear(features, features)
-        self.second = nn.Linear(features, features)
-        self.second.weight = self.first.weight
-        self.drop = nn.Dropout(0.5)
-        self.head = nn.Linear(features, classes)
-        self.register_buffer("scale", torch.tensor(3.0), persistent=False)
-
-    def forward(self, x):
-        x = self.second(torch.tanh(self.first(self.norm(x))))
-        return self.head(self.drop(x)) * self.scale
-
-
-class LitNet(pl.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.net = Net()
-
-    def forward(self, x):
-        return self.net(x)
-
-    def training_step(self, batch, batch_idx):
-        x, y = batch
-        self.kept_loss = nn.functional.cross_entropy(self(x), y)
-        return self.kept_loss
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-class Scores(nn.Module):
-    """Returns its one parameter, (N, C): a network whose outputs the test writes down."""
-
-    def __init__(self, rows):
-        super().__init__()
-        self.rows = nn.Parameter(torch.tensor(rows))
-
-    def forward(self, x):
-        return self.rows[x]
-
-
-def nets(count, make=Net):
-    made = []
-    for seed in range(count):
-        torch.manual_seed(seed)
-        net = make()
-        for buffer in net.buffers():
-            if buffer.ndim == 1:
-                buffer.uniform_(0.5, 2.0)
-        made.append(net)
-    return made
-
-
-def trainer(tmp_path, **kwargs):
-    return pl.Trainer(
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **kwargs,
-    )
-
-
-def softmax_mean(members, x):
-    # The oracle: one member after the other, in double precision.
-    with torch.no_grad():
-        rows = [copy.deepcopy(member).eval()(x).double().softmax(dim=1) for member in members]
-    return torch.stack(rows).mean(dim=0)
-
-
-INPUTS = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.tensor([0, 1, 2, 2, 1, 0, 1])
-
-
-# ---- the members
-
-
-def test_forward_is_the_mean_of_the_members_softmax_outputs():
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_forward_is_the_mean_of_the_members_softmax_outputs(backend):
     members = nets(3)
-    ensemble = SnapshotEnsemble(members[0], [member.state_dict() for member in members])
+    ensemble = SnapshotEnsemble(members[0], [member.state_dict() for member in members], backend=backend)
     torch.testing.assert_close(ensemble(INPUTS).double(), softmax_mean(members, INPUTS), rtol=0, atol=1e-6)
 
 
@@ -119,280 +30,202 @@ def test_hand_computed_mean():
     torch.testing.assert_close(ensemble(torch.tensor([0])), torch.tensor([[0.525, 0.475]]))
 
 
-def test_modules_and_state_dicts_mix():
-    members = nets(3)
-    mixed = SnapshotEnsemble(members[0], [members[0], members[1].state_dict(), members[2]])
-    plain = SnapshotEnsemble(members[0], [member.state_dict() for member in members])
-    assert torch.equal(mixed(INPUTS), plain(INPUTS))
+def test_evaluation_mode_and_no_gradients():
+    class Inside(Net):
+        def forward(self, x):
+            assert not self.training
+            assert not self.drop.training
+            assert not torch.is_grad_enabled()
+            return super().forward(x)
 
-
-def test_last_m_takes_the_last_ones():
-    members = nets(4)
-    ensemble = SnapshotEnsemble(members[0], [member.state_dict() for member in members], last_m=2)
-    assert len(ensemble.members) == 2
-    torch.testing.assert_close(ensemble(INPUTS).double(), softmax_mean(members[2:], INPUTS), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("make", [Net, LitNet])
-def test_the_module_and_the_snapshots_are_left_bit_for_bit(make, tmp_path):
-    members = nets(3, make)
-    module = members[0].train()
-    states = [copy.deepcopy(member.state_dict()) for member in members]
-    given = [copy.deepcopy(state) for state in states]
-    ensemble = SnapshotEnsemble(module, given)
-    trainer(tmp_path).test(ensemble, DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=4), verbose=False)
-    for member, state, handed in zip(members, states, given, strict=True):
-        assert all(torch.equal(value, state[key]) for key, value in member.state_dict().items())
-        assert all(torch.equal(value, state[key]) for key, value in handed.items())
-    assert all(part.training for part in module.modules())
-    assert all(parameter.requires_grad for parameter in module.parameters())
-
-
-def test_members_stay_in_evaluation_mode_and_without_gradients():
-    ensemble = SnapshotEnsemble(*_module_and_states()).train()
-    assert not any(part.training for part in ensemble.modules())
-    assert not any(parameter.requires_grad for parameter in ensemble.parameters())
-    assert not ensemble(INPUTS).requires_grad
+    ensemble = SnapshotEnsemble(Inside(), [Inside(), Inside().state_dict()]).train()
+    assert not ensemble.training
+    assert not ensemble(INPUTS.clone().requires_grad_()).requires_grad
+    assert torch.is_grad_enabled()
     with torch.inference_mode():
-        assert torch.equal(ensemble(INPUTS), ensemble(INPUTS))
-
-
-def test_tied_weights_and_hidden_buffers_are_kept():
-    module, states = _module_and_states()
-    module.scale.fill_(5.0)
-    for member in SnapshotEnsemble(module, states).members:
-        assert member.second.weight is member.first.weight
-        assert member.scale.item() == 5.0
-
-
-def test_a_half_precision_snapshot_runs_in_the_modules_own():
-    module, states = _module_and_states()
-    half = [
-        {key: value.half() if value.is_floating_point() else value for key, value in state.items()} for state in states
-    ]
-    ensemble = SnapshotEnsemble(module, half)
-    assert {parameter.dtype for parameter in ensemble.parameters()} == {torch.float32}
-    torch.testing.assert_close(ensemble(INPUTS), SnapshotEnsemble(module, states)(INPUTS), rtol=0, atol=1e-2)
+        inside = ensemble(INPUTS)
+    assert torch.equal(inside, ensemble(INPUTS))
 
 
 def test_probabilities_are_float32_under_autocast():
-    ensemble = SnapshotEnsemble(*_module_and_states())
+    ensemble = SnapshotEnsemble(*module_and_states())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         probs = ensemble(INPUTS)
     assert probs.dtype == torch.float32
     torch.testing.assert_close(probs.sum(dim=1), torch.ones(7), rtol=0, atol=1e-6)
 
 
-def test_an_attached_trainer_is_not_copied(tmp_path):
-    module = LitNet()
-    fitted = trainer(tmp_path, max_epochs=1)
-    fitted.fit(module, DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=7))
-    module.by_another_name = fitted
-    # What a training step leaves behind: a tensor in the middle of a graph, which deepcopy refuses.
-    module.kept_loss = module(INPUTS).sum()
-    fitted.__class__.__deepcopy__ = lambda self, memo: pytest.fail("the trainer was copied")
-    try:
-        ensemble = SnapshotEnsemble(module, [module.state_dict(), module])
-    finally:
-        del fitted.__class__.__deepcopy__
-    assert module.trainer is fitted
-    assert [member._trainer for member in ensemble.members] == [None, None]
-    assert [member.by_another_name for member in ensemble.members] == [None, None]
+def test_an_empty_batch():
+    ensemble = SnapshotEnsemble(*module_and_states())
+    assert ensemble(INPUTS[:0]).shape == (0, 3)
+    # Nothing was seen in it: the first sample is still looked at.
+    wrong = SnapshotEnsemble(Scores([[0.25, 0.75]]), [Scores([[0.25, 0.75]])])
+    assert wrong(torch.tensor([], dtype=torch.int64)).shape == (0, 2)
+    with pytest.raises(ValueError, match=r'^outputs="logits": the rows that the module returned are non-negative'):
+        wrong(torch.tensor([0]))
 
 
-def test_a_compiled_module_is_taken_apart():
-    members = nets(2, LitNet)
-    states = [copy.deepcopy(member.state_dict()) for member in members]
-    compiled = torch.compile(members[0], backend="eager")
-    expected = softmax_mean(members, INPUTS)
-    prefixed = {f"_orig_mod.{key}": value for key, value in states[1].items()}
-    torch.testing.assert_close(
-        SnapshotEnsemble(compiled, [states[0], prefixed])(INPUTS).double(), expected, rtol=0, atol=1e-6
-    )
+# ---- weights and temperature
 
 
-@pytest.mark.parametrize("how", ["in place", "a part", "by the Trainer"])
-def test_what_was_compiled_does_not_run_the_original_weights(how):
-    members = nets(2, LitNet)
-    states = [copy.deepcopy(member.state_dict()) for member in members]
-    expected = softmax_mean(members, INPUTS)
-    module = members[0]
-    if how == "in place":
-        module.compile(backend="eager")
-    elif how == "a part":
-        module.net = torch.compile(module.net, backend="eager")
-    else:
-        module = from_compiled(torch.compile(module, backend="eager"))
-    ensemble = SnapshotEnsemble(module, states)
-    torch.testing.assert_close(ensemble(INPUTS).double(), expected, rtol=0, atol=1e-6)
+def test_hand_computed_weights():
+    rows = [[[0.0, math.log(3.0)]], [[math.log(4.0), 0.0]]]
+    ensemble = SnapshotEnsemble(Scores(rows[0]), [Scores(row) for row in rows], member_weights=[1, 3])
+    assert ensemble.member_weights == (0.25, 0.75)
+    # (1/4 + 3 * 4/5) / 4 and (3/4 + 3 * 1/5) / 4
+    torch.testing.assert_close(ensemble(torch.tensor([0])), torch.tensor([[0.6625, 0.3375]]))
 
 
-def _module_and_states(count=3):
-    members = nets(count)
-    return members[0], [member.state_dict() for member in members]
-
-
-def test_a_part_whose_name_only_looks_like_compiled_is_a_part():
-    module = nn.Module()
-    module.my_orig_mod = nn.Linear(2, 2)
-    state = {"my_orig_mod.weight": torch.full((2, 2), 3.0), "my_orig_mod.bias": torch.full((2,), 4.0)}
-    (member,) = SnapshotEnsemble(module, [state]).members
-    assert torch.equal(member.my_orig_mod.weight, torch.full((2, 2), 3.0))
-    assert torch.equal(member.my_orig_mod.bias, torch.full((2,), 4.0))
-    (member,) = SnapshotEnsemble(
-        nn.Linear(2, 2), [{"_orig_mod.weight": torch.ones(2, 2), "bias": torch.ones(2)}]
-    ).members
-    assert torch.equal(member.weight, torch.ones(2, 2))
-
-
-# ---- from disk
-
-
-@pytest.fixture
-def folder(tmp_path):
+@given(
+    weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6), st.just(1e308)), min_size=3, max_size=3).filter(any),
+    backend=st.sampled_from(["loop", "vmap"]),
+)
+def test_whatever_the_weights(weights, backend):
     members = nets(3)
-    writer = SnapshotWriter(tmp_path / "snapshots", run_id="1")
-    writer.open()
-    for cycle, member in enumerate(members):
-        writer.write(member.state_dict(), cycle=cycle, step=cycle + 1, epoch=cycle, lr=0.1)
-    return tmp_path / "snapshots", members
+    ensemble = SnapshotEnsemble(
+        members[0],
+        members if backend == "loop" else [m.state_dict() for m in members],
+        member_weights=weights,
+        backend=backend,
+    )
+    shares = torch.tensor([weight / max(weights) for weight in weights], dtype=torch.float64)
+    shares /= shares.sum()
+    each = torch.stack([softmax_mean([member], INPUTS) for member in members])
+    expected = torch.einsum("m,mnc->nc", shares, each)
+    torch.testing.assert_close(ensemble(INPUTS).double(), expected, rtol=0, atol=1e-6)
+    if ensemble.member_weights is not None:
+        assert sum(ensemble.member_weights) == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("given", [str, Snapshots, lambda path: sorted(path.glob("*.safetensors"))])
-def test_a_folder_its_reader_and_its_files_are_the_same_members(given, folder):
-    path, members = folder
-    ensemble = SnapshotEnsemble(Net(), given(path), last_m=2)
-    for file in path.iterdir():
-        file.unlink()  # all of it was read when the ensemble was made
-    torch.testing.assert_close(ensemble(INPUTS).double(), softmax_mean(members[1:], INPUTS), rtol=0, atol=1e-6)
+def test_equal_weights_are_the_plain_mean_to_the_last_bit():
+    module, states = module_and_states()
+    plain, equal = SnapshotEnsemble(module, states), SnapshotEnsemble(module, states, member_weights=[0.1, 0.1, 0.1])
+    assert plain.member_weights is None
+    assert equal.member_weights is None
+    assert torch.equal(plain(INPUTS), equal(INPUTS))
 
 
-def test_member_by_member_from_disk(folder):
-    path, members = folder
-    ensemble = SnapshotEnsemble(Net(), path)
+def test_arrays_and_tensors_of_weights():
+    module, states = module_and_states()
+    weights = torch.tensor([1.0, 1.0, 2.0])
+    for given_weights in (weights, weights.numpy(), tuple(weights.tolist())):
+        assert SnapshotEnsemble(module, states, member_weights=given_weights).member_weights == (0.25, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_a_member_of_weight_0_is_not_run(backend):
+    module, states = module_and_states()
+    # NaN times 0 is NaN: had it been run and multiplied, it would show.
+    states[1] = {
+        key: torch.full_like(value, math.nan) if value.is_floating_point() else value
+        for key, value in states[1].items()
+    }
+    ensemble = SnapshotEnsemble(module, states, member_weights=[1, 0, 1], backend=backend)
+    assert torch.equal(ensemble(INPUTS), SnapshotEnsemble(module, [states[0], states[2]], backend=backend)(INPUTS))
+    # Whoever asks for what each member says is told, all the same.
+    assert [bool(reading.isnan().any()) for reading in ensemble.readings(INPUTS)] == [False, True, False]
+
+
+def test_each_member_runs_once_and_only_when_it_counts():
+    ran = []
+
+    class Noted(Net):
+        def forward(self, x):
+            ran.append(int(self.head.bias[0]))
+            return super().forward(x)
+
+    members = nets(4, Noted)
     for index, member in enumerate(members):
-        alone = SnapshotEnsemble(Net(), [Snapshots(path).load(index)])
-        torch.testing.assert_close(alone(INPUTS).double(), softmax_mean([member], INPUTS), rtol=0, atol=1e-6)
-        assert torch.equal(alone(INPUTS), ensemble.members[index](INPUTS).softmax(dim=1))
+        member.head.bias.data.fill_(index)
+    # Members that take turns in one network, and such that are networks of their own.
+    ensemble = SnapshotEnsemble(
+        members[0], [*(m.state_dict() for m in members[:2]), *members[2:]], member_weights=[0, 1, 2, 0]
+    )
+    ensemble(INPUTS)
+    ensemble.predict_step(INPUTS)
+    assert ran == [1, 2, 1, 2]
+    del ran[:]
+    readings = ensemble.readings(INPUTS)
+    assert ran == []
+    next(readings)
+    assert ran == [0]
+    list(readings)
+    assert ran == [0, 1, 2, 3]
 
 
-def test_a_file_of_another_writer_and_without_a_manifest(folder, tmp_path):
-    path, members = folder
-    moved = (path / "snapshot-001.safetensors").rename(tmp_path / "moved.safetensors")
-    save_file({"weight": torch.ones(2, 4), "bias": torch.zeros(2)}, "plain.safetensors")
-    (from_moved,) = SnapshotEnsemble(Net(), [moved]).members
-    assert torch.equal(from_moved.head.weight, members[1].head.weight)
-    (from_plain,) = SnapshotEnsemble(nn.Linear(4, 2), ["plain.safetensors"]).members
-    assert torch.equal(from_plain.weight, torch.ones(2, 4))
-
-
-def test_a_damaged_file_is_refused_in_a_list_as_well(folder):
-    path, _ = folder
-    file = path / "snapshot-001.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"!")
-    for given in (path, [file]):
-        with pytest.raises(ValueError, match=r"snapshot-001\.safetensors: damaged"):
-            SnapshotEnsemble(Net(), given)
-
-
-def test_a_snapshot_of_another_network_is_named(folder):
-    path, _ = folder
-    with pytest.raises(ValueError, match=r"^snapshots\[0\] \(snapshot-000.safetensors\): does not fit the module: "):
-        SnapshotEnsemble(Net(classes=5), path)
-
-
-def test_paths_that_lead_nowhere(folder, tmp_path):
-    path, _ = folder
-    (tmp_path / "last.ckpt").write_bytes(b"PK" * 40)
-    with pytest.raises(FileNotFoundError, match="there is no such folder"):
-        SnapshotEnsemble(Net(), tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"^path='gone.safetensors': there is no such file; "):
-        SnapshotEnsemble(Net(), ["gone.safetensors"])
-    with pytest.raises(ValueError, match=r"^path='last.ckpt': not a whole safetensors file \(.*\); pass"):
-        SnapshotEnsemble(Net(), ["last.ckpt"])
-    with pytest.raises(
-        ValueError, match=r"^snapshots='.*snapshot-000.safetensors': is a file, not a folder; pass files"
-    ):
-        SnapshotEnsemble(Net(), path / "snapshot-000.safetensors")
-
-
-def test_a_folder_without_snapshots(tmp_path):
-    SnapshotWriter(tmp_path / "empty", run_id="1").open()
-    with pytest.raises(ValueError, match=r"^snapshots='.*empty': there is no snapshot in it; train with"):
-        SnapshotEnsemble(Net(), tmp_path / "empty")
-
-
-# ---- what is refused
+def test_hand_computed_temperature():
+    rows = [[0.0, math.log(3.0)]]
+    ensemble = SnapshotEnsemble(Scores(rows), [Scores(rows)], temperature=2.0)
+    # 1/4 and 3/4, to the power of 1/2, 1 : sqrt(3)
+    torch.testing.assert_close(ensemble(torch.tensor([0])), torch.tensor([[0.36602540, 0.63397460]]))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "kind", "message"),
     [
-        ({"pooling": "median"}, "pooling='median': unknown; pass 'mean_prob'"),
-        ({"task": "regression"}, "task='regression': unknown; pass 'multiclass'"),
-        ({"backend": "vmap"}, "backend='vmap': unknown; pass 'loop'"),
-        ({"outputs": "scores"}, "outputs='scores': unknown; pass 'logits' or 'log_probs' or 'probs'"),
-        ({"last_m": 0}, "last_m=0: out of range; pass an int of at least 1"),
-        ({"last_m": 4}, "last_m=4: there are only 3 snapshots; pass at most that, or None for all"),
-        ({"num_classes": 1}, "num_classes=1: out of range; pass an int of at least 2"),
+        (
+            {"pooling": "median"},
+            ValueError,
+            "pooling='median': unknown; pass 'mean_prob' or 'mean_logit' or 'geometric' or 'vote'",
+        ),
+        (
+            {"task": "ranking"},
+            ValueError,
+            "task='ranking': unknown; pass 'multiclass' or 'binary' or 'multilabel' or 'regression'",
+        ),
+        ({"backend": "stack"}, ValueError, "backend='stack': unknown; pass 'loop' or 'vmap'"),
+        ({"outputs": "scores"}, ValueError, "outputs='scores': unknown; pass 'logits' or 'log_probs' or 'probs'"),
+        ({"last_m": 0}, ValueError, "last_m=0: out of range; pass an int of at least 1"),
+        ({"num_classes": 1}, ValueError, "num_classes=1: out of range; pass an int of at least 2"),
+        ({"temperature": 0.0}, ValueError, "temperature=0.0: out of range; pass a number above 0"),
+        ({"temperature": math.inf}, ValueError, "temperature=inf: not finite; pass a number above 0"),
+        ({"temperature": "hot"}, TypeError, "temperature='hot': not a number; pass a number above 0"),
+        ({"unpack": "image"}, TypeError, "unpack='image': not a function; pass unpack(batch) -> (input, target)"),
+        (
+            {"member_weights": 1.0},
+            TypeError,
+            "member_weights=1.0: not a sequence; pass one number a member, the oldest first",
+        ),
+        (
+            {"member_weights": "123"},
+            TypeError,
+            "member_weights='123': not a sequence; pass one number a member, the oldest first",
+        ),
+        (
+            {"member_weights": [1, 2]},
+            ValueError,
+            "member_weights=[1, 2]: 2 for 3 members; pass one a member, the oldest first",
+        ),
+        ({"member_weights": [1, -1, 1]}, ValueError, "member_weights[1]=-1: out of range; pass a number of at least 0"),
+        (
+            {"member_weights": [1, 1, math.nan]},
+            ValueError,
+            "member_weights[2]=nan: not finite; pass a number of at least 0",
+        ),
+        (
+            {"member_weights": [1, True, 1]},
+            TypeError,
+            "member_weights[1]=True: not a number; pass a number of at least 0",
+        ),
+        (
+            {"member_weights": [0, 0.0, 0]},
+            ValueError,
+            "member_weights=[0, 0.0, 0]: their sum is 0; pass one above 0 at least",
+        ),
+        (
+            {"last_m": 2, "member_weights": [1, 2, 3]},
+            ValueError,
+            "member_weights=[1, 2, 3]: 3 for 2 members; pass one a member, the oldest first",
+        ),
     ],
 )
-def test_arguments_out_of_range(arguments, message):
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message is compared
-        SnapshotEnsemble(*_module_and_states(), **arguments)
+def test_arguments_out_of_range(arguments, kind, message):
+    with pytest.raises(kind) as refused:
+        SnapshotEnsemble(*module_and_states(), **arguments)
     assert str(refused.value) == message
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s.pop("head.bias"), "it lacks head.bias;"),
-        (lambda s: s.update(extra=torch.ones(1)), "it has, and the module has not, extra;"),
-        (lambda s: s.update({"head.bias": torch.ones(5)}), "it has in another shape head.bias;"),
-        (lambda s: [s.pop(key) for key in list(s) if key != "head.bias"], "it lacks .*, .*, .* and 7 more;"),
-    ],
-)
-def test_a_member_that_does_not_fit_is_named(change, message):
-    module, states = _module_and_states()
-    states[1] = dict(states[1])
-    change(states[1])
-    with pytest.raises(ValueError, match=rf"^snapshots\[1\]: does not fit the module: {message} pass the Net .*$"):
-        SnapshotEnsemble(module, states)
-
-
-def test_no_snapshot_at_all():
-    with pytest.raises(ValueError, match=r"^snapshots=\[\]: there is no snapshot in it; .*$"):
-        SnapshotEnsemble(Net(), [])
-
-
-@pytest.mark.parametrize("snapshots", [Net().state_dict(), Net(), 3, None])
-def test_snapshots_must_be_a_list(snapshots):
-    with pytest.raises(TypeError, match=r"^snapshots=\w+: not a folder, not a list; pass a list of"):
-        SnapshotEnsemble(Net(), snapshots)
-
-
-def test_a_member_of_another_type():
-    with pytest.raises(
-        TypeError, match=r"^snapshots\[1\]=int: not a member; pass a snapshot file, a state dict or a module$"
-    ):
-        SnapshotEnsemble(Net(), [Net(), 3])
-
-
-def test_a_module_of_another_type():
-    with pytest.raises(TypeError, match=r"^module=function: not a torch.nn.Module; "):
-        SnapshotEnsemble(softmax_mean, [Net()])
-
-
-def test_a_module_that_cannot_be_copied():
-    module = Net()
-    module.log_file = open("log.txt", "w")  # noqa: SIM115 - an attribute that deepcopy refuses
-    try:
-        with pytest.raises(
-            TypeError, match=r"^module=Net: cannot be copied \(.*TextIOWrapper.*\); remove the attribute"
-        ):
-            SnapshotEnsemble(module, [Net().state_dict()])
-    finally:
-        module.log_file.close()
+# ---- what the module returns
 
 
 PROBABILITIES = [[0.25, 0.75], [1.0, 0.0]]
@@ -414,11 +247,18 @@ def test_rows_that_are_not_what_outputs_says(outputs, rows, remedy):
             ensemble(torch.tensor([0, 1]))
 
 
+def test_the_last_member_is_looked_at_as_well():
+    members = [Scores([[0.0, 2.0]]), Scores([[0.25, 0.75]])]
+    ensemble = SnapshotEnsemble(members[0], members)
+    with pytest.raises(ValueError, match=r'^outputs="logits": the rows that the module returned are non-negative'):
+        ensemble(torch.tensor([0]))
+
+
 @pytest.mark.parametrize("outputs", ["probs", "log_probs"])
 def test_probabilities_are_taken_as_they_are(outputs):
     rows = torch.tensor(PROBABILITIES).clamp_min(1e-30)
-    given = rows if outputs == "probs" else rows.log()
-    ensemble = SnapshotEnsemble(Scores(PROBABILITIES), [{"rows": given}], outputs=outputs)
+    given_rows = rows if outputs == "probs" else rows.log()
+    ensemble = SnapshotEnsemble(Scores(PROBABILITIES), [{"rows": given_rows}], outputs=outputs)
     torch.testing.assert_close(ensemble(torch.tensor([0, 1])), torch.tensor(PROBABILITIES))
 
 
@@ -445,140 +285,7 @@ def test_outputs_of_another_kind(out, kind, message):
         SnapshotEnsemble(Returns(), [{}], num_classes=3)(INPUTS)
 
 
-# ---- the metrics
-
-
-def test_a_perfect_predictor_costs_nothing():
-    probs, target = torch.eye(3), torch.arange(3)
-    assert negative_log_likelihood(probs, target).tolist() == [0.0, 0.0, 0.0]
-    assert brier_score(probs, target).tolist() == [0.0, 0.0, 0.0]
-    assert entropy(probs).tolist() == [0.0, 0.0, 0.0]
-
-
-def test_hand_computed_scores():
-    probs, target = torch.tensor([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]]), torch.tensor([1, 2])
-    # (0.5)² + (0.7)² + (0.2)² and 1² + 1²
-    torch.testing.assert_close(brier_score(probs, target), torch.tensor([0.78, 2.0]))
-    torch.testing.assert_close(negative_log_likelihood(probs, target), torch.tensor([1.2039728, 87.3365448]))
-    torch.testing.assert_close(entropy(probs), torch.tensor([1.0296530, 0.0]))
-
-
-@pytest.mark.parametrize(("stage", "prefix"), [("validate", "val"), ("test", "test")])
-@pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_logged_metrics_equal_the_oracles(stage, prefix, batch_size, tmp_path):
-    members = nets(3)
-    ensemble = SnapshotEnsemble(members[0], [member.state_dict() for member in members])
-    loader = DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=batch_size)
-    probs = softmax_mean(members, INPUTS)
-    for _ in range(2):  # nothing of the first pass is left in the second
-        (logged,) = getattr(trainer(tmp_path), stage)(ensemble, loader, verbose=False)
-        assert logged == {
-            f"{prefix}/accuracy": pytest.approx((probs.argmax(dim=1) == TARGETS).double().mean().item(), abs=1e-7),
-            f"{prefix}/nll": pytest.approx(log_loss(TARGETS, probs, labels=[0, 1, 2]), abs=1e-6),
-            f"{prefix}/brier": pytest.approx(((probs - torch.eye(3)[TARGETS]) ** 2).sum(dim=1).mean().item(), abs=1e-6),
-            f"{prefix}/ece": pytest.approx(
-                multiclass_calibration_error(probs, TARGETS, 3, n_bins=15, norm="l1").item(), abs=1e-6
-            ),
-        }
-
-
-def test_a_pass_outside_of_inference_mode_follows_one_inside(tmp_path):
-    ensemble = SnapshotEnsemble(*_module_and_states())
-    loader = DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3)
-    inside = trainer(tmp_path).test(ensemble, loader, verbose=False)
-    assert trainer(tmp_path, inference_mode=False).test(ensemble, loader, verbose=False) == inside
-
-
-def test_two_dataloaders_are_told_apart(tmp_path):
-    module, states = _module_and_states()
-    loaders = [
-        DataLoader(TensorDataset(INPUTS[part], TARGETS[part]), batch_size=2) for part in (slice(0, 3), slice(3, 7))
-    ]
-    both = trainer(tmp_path).test(SnapshotEnsemble(module, states), loaders, verbose=False)
-    for index, loader in enumerate(loaders):
-        (alone,) = trainer(tmp_path).test(SnapshotEnsemble(module, states), loader, verbose=False)
-        assert both[index] == {f"{name}/dataloader_idx_{index}": value for name, value in alone.items()}
-
-
-def test_a_broken_member_shows(tmp_path):
-    module, states = _module_and_states()
-    states[1] = {**states[1], "head.bias": torch.full((3,), math.nan)}
-    loader = DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=7)
-    (logged,) = trainer(tmp_path).test(SnapshotEnsemble(module, states), loader, verbose=False)
-    assert math.isnan(logged["test/nll"])
-    assert math.isnan(logged["test/brier"])
-
-
-class Rows(TensorDataset):
-    """A data set whose batches are dicts."""
-
-    def __getitem__(self, index):
-        x, y = super().__getitem__(index)
-        return {"image": x, "label": y}
-
-
-def test_unpack(tmp_path):
-    module, states = _module_and_states()
-    ensemble = SnapshotEnsemble(module, states, unpack=lambda batch: (batch["image"], batch["label"]))
-    plain = SnapshotEnsemble(module, states)
-    dicts, pairs = (DataLoader(kind(INPUTS, TARGETS), batch_size=3) for kind in (Rows, TensorDataset))
-    assert trainer(tmp_path).test(ensemble, dicts, verbose=False) == trainer(tmp_path).test(plain, pairs, verbose=False)
-    predicted = torch.cat([batch["probs"] for batch in trainer(tmp_path).predict(ensemble, dicts)])
-    torch.testing.assert_close(predicted, plain(INPUTS), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "unpack", "message"),
-    [
-        (Rows(INPUTS, TARGETS), None, r"unpack=None: the batch is a dict, not an \(input, target\) pair; pass unpack="),
-        (
-            TensorDataset(INPUTS),
-            None,
-            r"unpack=None: the batch is a list of 1, not an \(input, target\) pair; pass unpack=",
-        ),
-        (Rows(INPUTS, TARGETS), len, r"unpack: it returned a int, not an \(input, target\) pair; pass unpack="),
-    ],
-)
-def test_a_batch_that_is_no_pair(dataset, unpack, message, tmp_path):
-    with pytest.raises(TypeError, match=f"^{message}"):
-        trainer(tmp_path).test(
-            SnapshotEnsemble(*_module_and_states(), unpack=unpack), DataLoader(dataset, batch_size=7)
-        )
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (TARGETS.float(), "target=a tensor of torch.float32 .*: not one class index a sample; give an integer tensor"),
-        (TARGETS.unsqueeze(1), r"target=.* shape \(7, 1\): not one class index a sample; give .* of shape \(7,\)"),
-        (TARGETS + 1, r"target=1\.\.3: outside of the module's 3 classes; give class indices from 0 to 2"),
-        (TARGETS - 1, r"target=-1\.\.1: outside of the module's 3 classes; give class indices from 0 to 2"),
-    ],
-)
-def test_targets_that_are_no_classes(target, message, tmp_path):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        trainer(tmp_path).test(
-            SnapshotEnsemble(*_module_and_states()), DataLoader(TensorDataset(INPUTS, target), batch_size=7)
-        )
-
-
-# ---- predictions
-
-
-@pytest.mark.parametrize("tensors", [(INPUTS,), (INPUTS, TARGETS)])
-def test_predict(tensors, tmp_path):
-    members = nets(3)
-    ensemble = SnapshotEnsemble(members[0], members)
-    batches = trainer(tmp_path).predict(ensemble, DataLoader(TensorDataset(*tensors), batch_size=3))
-    predicted = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
-    probs = softmax_mean(members, INPUTS)
-    total = -(probs * probs.log()).sum(dim=1)
-    each = torch.stack([softmax_mean([member], INPUTS) for member in members])
-    information = total + (each * each.log()).sum(dim=2).mean(dim=0)
-    assert sorted(predicted) == ["entropy", "mutual_information", "probs"]
-    torch.testing.assert_close(predicted["probs"].double(), probs, rtol=0, atol=1e-6)
-    torch.testing.assert_close(predicted["entropy"].double(), total, rtol=0, atol=1e-6)
-    torch.testing.assert_close(predicted["mutual_information"].double(), information, rtol=0, atol=1e-6)
+# ---- how sure it is
 
 
 def test_hand_computed_mutual_information():
@@ -596,53 +303,83 @@ def test_equal_members_have_no_mutual_information():
     assert predicted["mutual_information"].max() <= 1e-6
 
 
-# ---- each sample once: what a distributed sampler repeats
+# ---- where it runs, and what holds it
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize(("samples", "world"), [(7, 2), (6, 2), (7, 4), (1, 2), (5, 3), (3, 5)])
-def test_over_all_ranks_each_sample_counts_once(shuffle, wrapped, samples, world):
-    dataset = TensorDataset(torch.arange(samples))
-    counted = []
-    for rank in range(world):
-        sampler = DistributedSampler(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=3)
-        if wrapped:
-            loader = DataLoader(dataset, batch_sampler=BatchSampler(sampler, batch_size=2, drop_last=False))
-        else:
-            loader = DataLoader(dataset, batch_size=2, sampler=sampler)
-        seen = 0
-        for (batch,) in loader:
-            counted += batch[: _first_time(len(batch), seen, loader)].tolist()
-            seen += len(batch)
-    assert sorted(counted) == list(range(samples))
+class ConvNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv, self.head = nn.BatchNorm2d(3), nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.conv(self.norm(x))
+        return self.head(x.mean(dim=(2, 3)))
 
 
-def test_a_sampler_that_repeats_nothing_loses_nothing():
-    class Blocks(DistributedSampler):
-        def __iter__(self):
-            return iter(range(self.rank * 4, self.rank * 4 + 4))
-
-    dataset = TensorDataset(torch.arange(7))
-    for sampler in (
-        SequentialSampler(dataset),
-        UnrepeatedDistributedSampler(dataset, num_replicas=2, rank=1),
-        DistributedSampler(dataset, num_replicas=2, rank=1, drop_last=True),
-        Blocks(dataset, num_replicas=2, rank=1),
-    ):
-        assert _first_time(3, 0, DataLoader(dataset, batch_size=3, sampler=sampler)) == 3
+IMAGES = torch.randn(5, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_repeats_are_dropped_from_the_metrics(batched, tmp_path):
-    members = nets(2)
-    # Process 1 of 2 gets the samples 1, 3, 5 and, for the eighth that there is not, 0.
-    items = TensorDataset(INPUTS, TARGETS) if batched else TensorDataset(INPUTS.unsqueeze(1), TARGETS.unsqueeze(1))
-    loader = DataLoader(
-        items,
-        batch_size=3 if batched else None,
-        sampler=DistributedSampler(items, num_replicas=2, rank=1, shuffle=False),
-    )
-    (logged,) = trainer(tmp_path).test(SnapshotEnsemble(members[0], members), loader, verbose=False)
-    probs = softmax_mean(members, INPUTS)[[1, 3, 5]]
-    assert logged["test/nll"] == pytest.approx(log_loss(TARGETS[[1, 3, 5]], probs, labels=[0, 1, 2]), abs=1e-6)
+def conv_members():
+    members = nets(3, ConvNet)
+    return members, [member.state_dict() for member in members]
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+def test_channels_last(backend):
+    members, states = conv_members()
+    ensemble = SnapshotEnsemble(members[0], states, backend=backend)
+    expected = softmax_mean(members, IMAGES)
+    last = IMAGES.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(ensemble(last).double(), expected, rtol=0, atol=1e-6)
+    ensemble = ensemble.to(memory_format=torch.channels_last)
+    for images in (IMAGES, last):
+        torch.testing.assert_close(ensemble(images).double(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap"])
+@pytest.mark.parametrize(
+    ("cast", "dtype", "atol"), [("double", torch.float64, 1e-12), ("bfloat16", torch.float32, 0.05)]
+)
+def test_moved_to_another_precision(backend, cast, dtype, atol):
+    members, states = conv_members()
+    ensemble = getattr(SnapshotEnsemble(members[0], states, backend=backend), cast)()
+    probs = ensemble(getattr(IMAGES, cast)())
+    assert probs.dtype == dtype
+    expected = softmax_mean([copy.deepcopy(member).double() for member in members], IMAGES.double())
+    torch.testing.assert_close(probs.double(), expected, rtol=0, atol=atol)
+    if backend == "loop":
+        # And back: nothing of the members was lost on the way.
+        torch.testing.assert_close(ensemble.float()(IMAGES).double(), expected, rtol=0, atol=1e-6)
+
+
+def test_device_and_precision_are_the_modules():
+    ensemble = SnapshotEnsemble(nn.Linear(2, 2).double(), [nn.Linear(2, 2).state_dict()])
+    assert (ensemble.device, ensemble.dtype) == (torch.device("cpu"), torch.float64)
+    assert ensemble.half().dtype == torch.float16
+
+
+def test_a_student_that_holds_its_teacher_trains_and_saves_itself_alone():
+    class Student(nn.Module):
+        def __init__(self, teacher):
+            super().__init__()
+            self.net, self.teacher = nn.Linear(4, 3), teacher
+
+    module, states = module_and_states()
+    student = Student(SnapshotEnsemble(module, states))
+    assert sorted(student.state_dict()) == ["net.bias", "net.weight"]
+    assert [name for name, _ in student.named_parameters()] == ["net.weight", "net.bias"]
+    assert list(student.buffers()) == []
+    Student(SnapshotEnsemble(module, states)).load_state_dict(student.state_dict())
+    expected = student.teacher(INPUTS)
+    student.train()
+    student.requires_grad_(True)
+    assert torch.equal(student.teacher(INPUTS), expected)
+    # It goes where the student goes.
+    assert student.double().teacher(INPUTS.double()).dtype == torch.float64
+
+
+def test_one_ensemble_within_another():
+    members = nets(4)
+    inner = [SnapshotEnsemble(members[0], members[:2]), SnapshotEnsemble(members[0], members[2:])]
+    outer = SnapshotEnsemble(inner[0], inner, outputs="probs")
+    torch.testing.assert_close(outer(INPUTS).double(), softmax_mean(members, INPUTS), rtol=0, atol=1e-6)
