@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
+
+from lightning_lr.durable import staged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +31,7 @@ LOG_FROM = 20.0  # a linear axis flattens the lower half of a curve that spans m
 
 _DPI = 144
 _WIDTH = 7.5  # inches
+_TITLE_WIDTH, _TITLE_LINE = 70, 0.2  # characters in a line, its height in inches
 
 
 def require_finite(argument: str, series: Sequence[float]) -> None:
@@ -109,7 +114,7 @@ def save(
     columns: int = 4,
     handlelength: float = 2.0,
 ) -> Path:
-    """Add the legend, the title and the name of the shared axis, and write the picture.
+    """Add the legend, the title and the name of the shared axis, and write the picture, complete or not at all.
 
     Args:
         figure: What is written.
@@ -126,10 +131,15 @@ def save(
     panels[-1].set_xlabel(xlabel, fontsize=10)
     part.align_ylabels([panel for panel in panels if panel.get_ylabel()])
     if title is not None:
-        part.suptitle(title, fontsize=12)
-    entries = [pair for panel in panels for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+        lines = [line for paragraph in title.splitlines() for line in wrap(paragraph, _TITLE_WIDTH) or [""]]
+        part.suptitle("\n".join(lines), fontsize=12, parse_math=False)
+        figure.set_figheight(figure.get_figheight() + _TITLE_LINE * (len(lines) - 1))  # not at the panels' cost
+    entries: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)  # what is in several panels is the same thing
     if entries:
-        handles, labels = zip(*entries, strict=True)
+        labels, handles = zip(*entries.items(), strict=True)
         look: dict[str, Any] = {"fontsize": 9, "frameon": False, "handlelength": handlelength}
         for ncols in range(min(len(labels), columns), 0, -1):
             # Below the panels: inside, it would lie on the data of one run or another.
@@ -144,5 +154,8 @@ def save(
         for row in rows:
             spread(panels[0], row)
         figure.set_layout_engine("none")  # it takes as long as the drawing, and would come to the same
-    figure.savefig(path)
-    return Path(path)
+    target, picture = Path(path), BytesIO()
+    figure.savefig(picture, format=target.suffix[1:].lower())
+    with staged(target, picture.getvalue()) as publish:
+        publish()
+    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +14,7 @@ from lightning_lr.plots.axes import written
 from lightning_lr.plots.frame import BLACK, BLUE, VERMILLION
 from lightning_lr.range_result import RangeTest
 from lightning_lr.readings import Run, Settings
+from tests.plots.drawn import assert_texts_stand_clear, boxes, part
 
 LRS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 LOSSES = (2.0, 1.96, 1.7, 1.0, 0.5, 3.0)
@@ -41,11 +41,6 @@ def found(losses=LOSSES, runs=None, limits=(1e-5, 1.0), mode="exponential", vali
         losses=tuple(losses),
         **{"smoothed": tuple(losses), **values},
     )
-
-
-def part(figure):
-    """Where the panels are: what is written below them has a part of its own."""
-    return figure.subfigs[0] if figure.subfigs else figure
 
 
 def legend(figure):
@@ -78,25 +73,6 @@ def shades(panel):
 
 def texts(panel):
     return {text.get_text(): text for text in panel.texts}
-
-
-def boxes(figure):
-    """Where each text is that is drawn."""
-    every = [
-        *figure.texts,
-        *(text for each in figure.subfigs for text in each.texts),
-        *part(figure).legends[0].get_texts(),
-    ]
-    for panel in figure.axes:
-        every += [*panel.texts, panel.title, panel.xaxis.label, panel.yaxis.label]
-        for axis in (panel.xaxis, panel.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            every += [
-                tick.label1
-                for tick in axis.get_major_ticks()
-                if low <= tick.get_loc() <= high and tick.label1.get_visible()
-            ]
-    return [(text.get_text(), text.get_window_extent()) for text in every if text.get_text() and text.get_visible()]
 
 
 # ---- the curve
@@ -394,12 +370,8 @@ CASES = {
 def test_no_text_is_cut_off_and_none_lies_on_another(case, figures):
     plot_range_test(CASES[case], "lr.png", title="a title")
     (figure,) = figures
-    extents = boxes(figure)
-    assert len(extents) > 10
-    for text, box in extents:
-        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1, text
-        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1, text
-    assert [(one, other) for (one, box), (other, its) in combinations(extents, 2) if box.overlaps(its)] == []
+    assert len(boxes(figure)) > 10
+    assert_texts_stand_clear(figure)
 
 
 # ---- the real thing
