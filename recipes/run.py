@@ -23,6 +23,13 @@ from recipes.evaluation import evaluate
 from recipes.task import ImageClassifier
 from recipes.terminal import Bar, console, quiet
 
+# What says that a folder is somebody's.
+_OF_A_RUN = (
+    *("result.json", "metrics.csv", "snapshots", "checkpoints"),
+    *("range_test*.json", "lr_range.png"),
+    *("ensemble.json", "last_m.png", "average.safetensors"),
+)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -87,7 +94,8 @@ def build_task(config: DictConfig) -> tuple[ImageClassifier, pl.LightningDataMod
     """Seed everything, then make what is trained and what it is trained on.
 
     Args:
-        config: As composed from `conf/train.yaml` or `conf/find_lr.yaml`.
+        config: As composed from `conf/train.yaml` or `conf/find_lr.yaml`; or from `conf/ensemble.yaml`, which has no
+            optimizer: nothing is trained there.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -95,7 +103,7 @@ def build_task(config: DictConfig) -> tuple[ImageClassifier, pl.LightningDataMod
     # Lists as lists: torch and lightning know nothing of OmegaConf.
     datamodule = instantiate(config.data, _convert_="all")
     model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
-    optimizer = instantiate(config.optimizer, _convert_="all")
+    optimizer = instantiate(config.optimizer, _convert_="all") if "optimizer" in config else torch.optim.SGD
     return ImageClassifier(model, optimizer, datamodule.num_classes), datamodule
 
 
@@ -142,7 +150,7 @@ def claim(folder: Path, composed: dict[str, Any]) -> None:
     Raises:
         FileExistsError: If it holds a run already.
     """
-    for pattern in ("result.json", "metrics.csv", "snapshots", "checkpoints", "range_test*.json", "lr_range.png"):
+    for pattern in _OF_A_RUN:
         for found in folder.glob(pattern):
             raise FileExistsError(
                 f"hydra.run.dir={shown(folder)}: holds a run already ({found.name}); "

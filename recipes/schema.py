@@ -139,6 +139,29 @@ class FindLR(Train):
     over: Over = field(default_factory=Over)
 
 
+@dataclass
+class Ensemble:
+    """A whole run of `recipes.ensemble`.
+
+    `snapshots` is a folder, a file or a list of files; the rest is told by `recipes.run_folder` and `recipes.told`.
+    """
+
+    seed: int = 0
+    threads: int | None = None
+    device: str = "auto"
+    data: Any = MISSING
+    model: Any = MISSING
+    snapshots: Any = MISSING
+    ckpt_weights: str | None = None
+    last_m: int | None = None
+    pooling: str = "mean_prob"
+    member_weights: list[float] | None = None
+    temperature: float | None = None
+    lines: int | None = None
+    average: str | None = None
+    export: str | None = None
+
+
 SCHEMAS: dict[str, type] = {
     "schema/data/digits": Digits,
     "schema/model/small_cnn": SmallCNN,
@@ -155,6 +178,7 @@ SCHEMAS: dict[str, type] = {
     "schema/trainer": Trainer,
     "schema/train": Train,
     "schema/find_lr": FindLR,
+    "schema/ensemble": Ensemble,
 }
 
 

@@ -76,6 +76,17 @@ def tracked(items: Sequence[_T], doing: str) -> Iterator[_T]:
     yield from track(items, doing, console=screen, transient=True, disable=not screen.is_terminal or not is_first)
 
 
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say what is being done, as long as it lasts; in a terminal only."""
+    screen = console()
+    if not screen.is_terminal:
+        yield
+        return
+    with screen.status(doing):
+        yield
+
+
 def console() -> Console:
     """Return where the result is printed."""
     return Console(highlight=False)

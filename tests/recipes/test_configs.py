@@ -12,11 +12,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from hydra.utils import get_object
 from omegaconf import MISSING, OmegaConf
 
-from lightning_lr import Schedule
+from lightning_lr import Schedule, SnapshotEnsemble
 from recipes import schema
 from recipes.run import build
 from recipes.schema import SCHEMAS
@@ -49,7 +50,7 @@ def test_no_option_is_out_of_reach():
     # A file elsewhere in `conf` would be composed by nobody, and tested by nobody.
     files = {str(file.relative_to(CONF)) for file in CONF.rglob("*") if file.is_file()}
     reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {
-        *("train.yaml", "find_lr.yaml"),
+        *("train.yaml", "find_lr.yaml", "ensemble.yaml"),
         "hydra/job_logging/run.yaml",
     }
     assert files == reached
@@ -146,7 +147,34 @@ def test_durations_pass_as_they_are_written(composed):
     assert composed("schedule=step_decay", "schedule.milestones=[30,60%]").schedule.milestones == [30, "60%"]
 
 
-@pytest.mark.parametrize("recipe", ["train", "find_lr"])
+def test_the_ensembles_options_are_those_of_the_library():
+    # What the recipe decides: its task, and how its batches and outputs look.
+    decided = {*("module", "snapshots", "self"), "task", "outputs", "num_classes", "unpack", "backend"}
+    parameters = inspect.signature(SnapshotEnsemble).parameters
+    options = own_fields(schema.Ensemble)
+    assert set(parameters) - decided <= set(options)
+    for name in set(parameters) - decided:
+        assert options[name].default == parameters[name].default, name
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("last_m=few", "Value 'few' of type 'str' could not be converted to Integer"),
+        ("temperature=hot", "Value 'hot' of type 'str' could not be converted to Float"),
+        ("member_weights=[1,heavy]", "Value 'heavy' of type 'str' could not be converted to Float"),
+        ("lines=straight", "Value 'straight' of type 'str' could not be converted to Integer"),
+        ("max_epochs=3", "Key 'max_epochs' not in 'Ensemble'"),
+        ("trainer=ddp", "Could not override 'trainer'"),
+    ],
+)
+def test_wrong_override_of_an_ensemble_is_refused_at_composition(override, said):
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigCompositionException) as refused:
+        compose("ensemble", overrides=[override])
+    assert said in f"{refused.value}\n{refused.value.__cause__}"
+
+
+@pytest.mark.parametrize("recipe", ["train", "find_lr", "ensemble"])
 def test_composing_imports_neither_torch_nor_lightning(recipe):
     code = (
         "import atexit, runpy, sys\n"
@@ -161,4 +189,4 @@ def test_composing_imports_neither_torch_nor_lightning(recipe):
     )
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1] == "[]"
-    assert yaml.safe_load(done.stdout)["schedule"]["cycles"] == 5
+    assert yaml.safe_load(done.stdout)["data"]["test_size"] == 480
