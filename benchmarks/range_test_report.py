@@ -18,9 +18,9 @@ from range_test_settings import LONG, Setting, half
 from range_test_truth import SCHEDULES, Truth, grid_lr, truth_cells
 from range_test_truth import SEEDS as TRUTH_SEEDS
 
-from lightning_lr.range_result import RangeTest
-from lightning_lr.readings import Run, Settings
-from lightning_lr.suggestions import RULES
+from lightning_lr.range_test.readings import Run, Settings
+from lightning_lr.range_test.result import RangeTest
+from lightning_lr.range_test.suggestions import RULES
 
 DEFAULT = {"1cycle": "max_lr", "fixed": "fixed_lr"}
 AT_PEAK = "ours, momentum of the peak"

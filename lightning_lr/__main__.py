@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_lr.snapshots import Snapshots
+from lightning_lr.snapshots.reader import Snapshots
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,9 @@ from typing import Any, NoReturn, TypeAlias
 
 from torch.optim import Optimizer
 
-from lightning_lr.curves import Curve, Values
 from lightning_lr.hyperparameters import HyperParameter
-from lightning_lr.pace import Pace
+from lightning_lr.schedules.curves import Curve, Values
+from lightning_lr.schedules.pace import Pace
 
 Curves: TypeAlias = Mapping[str, Curve | tuple[Curve, ...]]
 """By hyper-parameter: one curve for all param groups, whose ratios are kept, or a tuple of one a group."""

@@ -11,7 +11,7 @@ from statistics import fmean
 from rich.table import Table
 
 from lightning_lr import RangeTest
-from lightning_lr.suggestions import smooth
+from lightning_lr.range_test.suggestions import smooth
 
 _OF_THE_TEST = ("range_test", "over")
 

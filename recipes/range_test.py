@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_lr import LRRangeTest, RangeTest
-from lightning_lr.auto import Auto
 from lightning_lr.plots import plot_range_test, plot_range_tests
+from lightning_lr.schedules.auto import Auto
 from recipes import advice
 from recipes.policies import AUTO
 from recipes.run import build_task, claim, refuse_sweep_of_processes, shown

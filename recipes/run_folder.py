@@ -102,7 +102,7 @@ def adopt(config: DictConfig, found: Found, said: Sequence[str]) -> tuple[DictCo
 
 
 def _snapshots_in(folder: Path, said: str) -> Path:
-    # The name of `lightning_lr.manifest.MANIFEST`, which takes seconds to import.
+    # The name of `lightning_lr.snapshots.manifest.MANIFEST`, which takes seconds to import.
     for candidate in (folder, folder / "snapshots"):
         if (candidate / "manifest.json").is_file():
             return candidate

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from lightning_lr.plots.names import member_names
-from lightning_lr.tradeoff import Cost, Restart
+from lightning_lr.report.tradeoff import Cost, Restart
 
 Scores = Mapping[str, float]
 

@@ -16,16 +16,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_lr import SnapshotEnsemble
-from lightning_lr.advice import Advice, advice
 from lightning_lr.arguments import require_choice, require_int
-from lightning_lr.basin import Line, lines_between
 from lightning_lr.durable import staged
-from lightning_lr.export import new_file
-from lightning_lr.fitting import Fitted
+from lightning_lr.ensemble.export import new_file
 from lightning_lr.plots import plot_lines
 from lightning_lr.report import EnsembleReport
+from lightning_lr.report.advice import Advice, advice
+from lightning_lr.report.fitting import Fitted
+from lightning_lr.snapshots.weights import pack
 from lightning_lr.weight_space import BasinError, average_weights
-from lightning_lr.weights import pack
+from lightning_lr.weight_space.basin import Line, lines_between
 from recipes import scoreboard
 from recipes.report import versions
 from recipes.run import build_task, claim, shown

@@ -23,20 +23,20 @@ CALLBACKS = sorted(name for name in SOURCES if name.startswith("lightning_lr.cal
 ORDER = [
     "arguments",
     "durations",
-    "cycles",
-    "curves",
-    "composition",
-    "profiles",
+    "schedules.cycles",
+    "schedules.curves",
+    "schedules.composition",
+    "schedules.profiles",
     "schedules",
-    "pace",
-    "auto",
-    "plan",
-    "plateau",
-    "suggestions",
-    "readings",
+    "schedules.pace",
+    "schedules.auto",
+    "schedules.plan",
+    "schedules.plateau",
+    "range_test.suggestions",
+    "range_test.readings",
 ]
 # Each may import those before it; a plan draws itself, when it is asked to.
-BELOW = {name: {*ORDER[:index], *(["plots"] if name == "plan" else [])} for index, name in enumerate(ORDER)}
+BELOW = {name: {*ORDER[:index], *(["plots"] if name == "schedules.plan" else [])} for index, name in enumerate(ORDER)}
 
 
 def imported(name):
@@ -66,6 +66,12 @@ def roots(name):
     return {module.split(".")[0] for module in imported(name)} - {"lightning_lr"}
 
 
+def under(package):
+    """A package and all of its modules."""
+    prefix = f"lightning_lr.{package}"
+    return sorted(name for name in SOURCES if name == prefix or name.startswith(f"{prefix}."))
+
+
 def present(*names):
     """Those of the modules that the package has by now."""
     return [f"lightning_lr.{name}" for name in names if f"lightning_lr.{name}" in SOURCES]
@@ -74,7 +80,7 @@ def present(*names):
 def test_there_is_something_to_read():
     needed = ["snapshots", "ensemble", "hyperparameters", "callbacks.schedule", *ORDER]
     assert {"lightning_lr", *(f"lightning_lr.{name}" for name in needed)} <= set(SOURCES)
-    assert "lightning_lr.curves" in ours("lightning_lr.schedules")
+    assert "lightning_lr.schedules.curves" in ours("lightning_lr.schedules")
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -88,18 +94,40 @@ def test_hyperparameters_know_torch_and_nothing_else():
     assert ours("lightning_lr.hyperparameters") <= {"lightning_lr.arguments"}
 
 
-@pytest.mark.parametrize("name", present("snapshots", "manifest", "weights"))
-def test_snapshots_know_no_lightning_and_no_callback(name):
+@pytest.mark.parametrize("name", [*under("snapshots"), "lightning_lr.durable"])
+def test_snapshots_know_no_lightning_and_nothing_that_stands_on_them(name):
     assert not roots(name) & {"lightning", "pytorch_lightning", "lightning_fabric"}
-    assert not {module for module in ours(name) if module.startswith("lightning_lr.callbacks")}
+    assert ours(name) <= {"lightning_lr", "lightning_lr.durable", *under("snapshots")}
+
+
+@pytest.mark.parametrize("name", [*under("ensemble.tasks"), *present("ensemble.pooling", "ensemble.scores")])
+def test_what_predictions_mean_is_known_without_lightning_and_snapshots(name):
+    assert roots(name) <= {"torch", "torchmetrics", *sys.stdlib_module_names}
+    beside = present("arguments", "ensemble.batches", "ensemble.pooling", "ensemble.scores")
+    assert ours(name) <= {*beside, *under("ensemble.tasks")}
+
+
+# Each stands on those before it.
+@pytest.mark.parametrize(
+    ("package", "above"),
+    [
+        ("snapshots", ["ensemble", "report", "weight_space", "callbacks"]),
+        ("ensemble", ["report", "weight_space", "callbacks"]),
+        ("report", ["weight_space", "callbacks"]),
+        ("weight_space", ["report", "callbacks"]),
+    ],
+)
+def test_packages_know_nothing_of_those_above_them(package, above):
+    known = {module for name in under(package) for module in ours(name)}
+    assert not known & {module for name in above for module in under(name)}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *present("ensemble", "hyperparameters", "memento", "range_result", "range_test", "report", "surroundings"),
-        *present("sweep", "target", "trial", "undo", "updates"),
-        *(name for name in SOURCES if name.startswith("lightning_lr.plots")),
+        *present("hyperparameters", "surroundings", "target", "undo", "updates"),
+        *under("range_test"),
+        *under("plots"),
     ],
 )
 def test_what_does_not_know_the_callbacks(name):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from lightning_lr.arguments import require_number, require_order
-from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
-from lightning_lr.composition import Join
-from lightning_lr.curves import Anneal, Curve, Flat, Staircase
 from lightning_lr.durations import Duration, parse
-from lightning_lr.profiles import Trapezoid
+from lightning_lr.schedules.auto import AutoRates, Rates, per_group
+from lightning_lr.schedules.composition import Join
+from lightning_lr.schedules.curves import Anneal, Curve, Flat, Staircase
+from lightning_lr.schedules.profiles import Trapezoid
 
 
 class Constant(Schedule):

@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr import range_test
-from lightning_lr.auto import Auto
-from lightning_lr.range_result import RangeTest
-from lightning_lr.readings import Settings
+from lightning_lr.range_test.readings import Settings
+from lightning_lr.range_test.result import RangeTest
+from lightning_lr.schedules.auto import Auto
 
 _SET = "an LRRangeTest among the callbacks sets the test's own range"
 

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lightning_lr.cycles import Cycle
+from lightning_lr.schedules.cycles import Cycle
 
 
 class Policy(Protocol):

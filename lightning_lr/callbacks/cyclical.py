@@ -7,12 +7,12 @@ from functools import partial
 from typing import Literal
 
 from lightning_lr.arguments import require_choice, require_number, require_order
-from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
-from lightning_lr.composition import Join, Repeat
-from lightning_lr.curves import Anneal, Curve
 from lightning_lr.durations import Duration, parse
-from lightning_lr.profiles import Mode, Peak, Triangles
+from lightning_lr.schedules.auto import AutoRates, Rates, per_group
+from lightning_lr.schedules.composition import Join, Repeat
+from lightning_lr.schedules.curves import Anneal, Curve
+from lightning_lr.schedules.profiles import Mode, Peak, Triangles
 
 
 class CyclicLR(Schedule):

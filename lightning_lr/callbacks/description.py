@@ -11,9 +11,9 @@ from lightning.pytorch.core.optimizer import _init_optimizers_and_lr_schedulers
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim import Optimizer
 
-from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
-from lightning_lr.plan import Plan
+from lightning_lr.schedules.cycles import Cycle
+from lightning_lr.schedules.plan import Plan
 from lightning_lr.writer import Writer
 
 RESUMED = {

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from lightning_lr.cycles import Cycle
+from lightning_lr.schedules.cycles import Cycle
 
 Calls: TypeAlias = dict[int, list[tuple[Callable[..., None], Cycle]]]
 

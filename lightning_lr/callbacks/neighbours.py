@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback, EarlyStopping
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lightning_lr.cycles import Cycle
+from lightning_lr.schedules.cycles import Cycle
 
 
 def warn_of_restarts(callbacks: Sequence[Callback], owner: str, cycles: Sequence[Cycle]) -> None:

@@ -15,12 +15,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_lr.arguments import require_order
-from lightning_lr.auto import AutoRates, Rates, per_group
 from lightning_lr.callbacks.schedule import Schedule
-from lightning_lr.curves import Curve, Values
 from lightning_lr.durations import Horizon
-from lightning_lr.pace import Pace
-from lightning_lr.plateau import PlateauRule, Standing
+from lightning_lr.schedules.auto import AutoRates, Rates, per_group
+from lightning_lr.schedules.curves import Curve, Values
+from lightning_lr.schedules.pace import Pace
+from lightning_lr.schedules.plateau import PlateauRule, Standing
 
 _Source = Literal["validation", "training"]
 

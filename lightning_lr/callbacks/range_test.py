@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_lr.arguments import require_int
-from lightning_lr.range_result import RangeTest
-from lightning_lr.range_test import range_test_within
-from lightning_lr.readings import Mode, Run, Settings
+from lightning_lr.range_test.measure import range_test_within
+from lightning_lr.range_test.readings import Mode, Run, Settings
+from lightning_lr.range_test.result import RangeTest
 
 
 class LRRangeTest(Callback):

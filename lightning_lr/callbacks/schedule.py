@@ -16,10 +16,10 @@ from lightning_lr.callbacks.horizon import horizon_of
 from lightning_lr.callbacks.listeners import Listeners
 from lightning_lr.callbacks.neighbours import sets_lr_each_epoch, warn_of_restarts
 from lightning_lr.callbacks.ownership import refuse_other_owners
-from lightning_lr.cycles import Cycle
 from lightning_lr.durations import Horizon
-from lightning_lr.pace import Pace
-from lightning_lr.plan import CurveLike, Plan
+from lightning_lr.schedules.cycles import Cycle
+from lightning_lr.schedules.pace import Pace
+from lightning_lr.schedules.plan import CurveLike, Plan
 from lightning_lr.target import optimizer_of, refuse_foreign_engine
 from lightning_lr.updates import after_each_update
 from lightning_lr.writer import Writer

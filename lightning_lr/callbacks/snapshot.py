@@ -20,10 +20,10 @@ from torch.optim import Optimizer
 from lightning_lr.arguments import require_choice, require_int
 from lightning_lr.callbacks.cycle_source import Policy, largest_lr, policy_with_cycles, require_cycles
 from lightning_lr.callbacks.rank_zero import on_rank_zero
-from lightning_lr.cycles import Cycle
-from lightning_lr.snapshot_writer import SnapshotWriter
-from lightning_lr.snapshots import Snapshots
-from lightning_lr.weights import as_floating_dtype, check_state_dict
+from lightning_lr.schedules.cycles import Cycle
+from lightning_lr.snapshots.reader import Snapshots
+from lightning_lr.snapshots.weights import as_floating_dtype, check_state_dict
+from lightning_lr.snapshots.writer import SnapshotWriter
 
 _SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 _AVERAGING = (WeightAveraging, StochasticWeightAveraging)

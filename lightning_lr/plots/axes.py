@@ -11,7 +11,7 @@ from lightning_lr.plots.frame import LOG_FROM
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lightning_lr.range_result import RangeTest
+    from lightning_lr.range_test.result import RangeTest
 
 _FEW_DECADES, _FEW_READINGS = 0.7, 30
 _HEADROOM = 0.4  # above the level from which the loss falls, in shares of the fall; a loss that explodes leaves there

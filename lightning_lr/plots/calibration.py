@@ -13,7 +13,7 @@ from lightning_lr.plots.frame import DASHES, GREY, PALETTE, figure_for, save, st
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lightning_lr.scores import Bin
+    from lightning_lr.ensemble.scores import Bin
 
 _MARKERS = "osD^vP"
 _FEW = 10  # samples of a bin whose share says little
@@ -48,7 +48,7 @@ def plot_calibration(diagrams: Mapping[str, Sequence[Bin]], path: str | Path, *,
 
     Example:
         >>> import tempfile
-        >>> from lightning_lr.scores import Bin
+        >>> from lightning_lr.ensemble.scores import Bin
         >>> bins = [Bin(0.5, 0.75, 0.7, 0.6, 10), Bin(0.75, 1.0, 0.9, 0.85, 40)]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_calibration({"before": bins}, folder + "/calibration.png").name

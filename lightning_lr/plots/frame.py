@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.text import Text
 
-    from lightning_lr.cycles import Cycle
+    from lightning_lr.schedules.cycles import Cycle
 
 # Okabe & Ito's palette, told apart by colour-blind readers too: https://jfly.uni-koeln.de/color/
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

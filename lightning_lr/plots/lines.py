@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-    from lightning_lr.basin import Line
+    from lightning_lr.weight_space.basin import Line
 
 _GAP = 0.6  # between lines that do not share a member, in lengths of a line
 _SPELT_OUT_TO = 4  # lines; above more, a barrier is a number alone
@@ -63,7 +63,7 @@ def plot_lines(lines: Sequence[Line], path: str | Path, *, title: str | None = N
 
     Example:
         >>> import tempfile
-        >>> from lightning_lr.basin import Line
+        >>> from lightning_lr.weight_space.basin import Line
         >>> line = Line((0.0, 0.5, 1.0), (0.30, 0.75, 0.20), ("snapshot-000", "snapshot-001"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_lines([line], folder + "/lines.png").name

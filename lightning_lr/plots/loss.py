@@ -22,7 +22,7 @@ from lightning_lr.plots.frame import (
 )
 
 if TYPE_CHECKING:
-    from lightning_lr.cycles import Cycle
+    from lightning_lr.schedules.cycles import Cycle
 
 _SMOOTHED_FROM = 20  # fewer readings are read one by one
 

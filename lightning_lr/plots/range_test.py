@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.text import Text
 
-    from lightning_lr.range_result import RangeTest
+    from lightning_lr.range_test.result import RangeTest
 
 _CHOSEN = {"base_lr": (VERMILLION, "dashed"), "max_lr": (VERMILLION, "solid"), "fixed_lr": (BLACK, "dashdot")}
 # Name, shade and ink: those of the palette, as light and as dark as a background and its name need.
@@ -70,8 +70,8 @@ def plot_range_test(found: RangeTest, path: str | Path, *, title: str | None = N
 
     Example:
         >>> import tempfile
-        >>> from lightning_lr.range_result import RangeTest
-        >>> from lightning_lr.readings import Run, Settings
+        >>> from lightning_lr.range_test.result import RangeTest
+        >>> from lightning_lr.range_test.readings import Run, Settings
         >>> found = RangeTest(Settings(0.001, 1.0, steps=4, smoothing=0.0), [Run((2.0, 1.9, 0.5, 7.0), "complete")])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_range_test(found, folder + "/lr_range.png").name

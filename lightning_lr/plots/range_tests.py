@@ -22,7 +22,7 @@ from lightning_lr.plots.axes import (
 from lightning_lr.plots.frame import BLACK, GREY, PALETTE, figure_for, save, style
 
 if TYPE_CHECKING:
-    from lightning_lr.range_result import RangeTest
+    from lightning_lr.range_test.result import RangeTest
 
 _COLORS = (*PALETTE, BLACK, GREY)
 _DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (
@@ -64,8 +64,8 @@ def plot_range_tests(found: Mapping[str, RangeTest], path: str | Path, *, title:
 
     Example:
         >>> import tempfile
-        >>> from lightning_lr.range_result import RangeTest
-        >>> from lightning_lr.readings import Run, Settings
+        >>> from lightning_lr.range_test.result import RangeTest
+        >>> from lightning_lr.range_test.readings import Run, Settings
         >>> settings = Settings(0.001, 1.0, steps=4, smoothing=0.0)
         >>> tests = {
         ...     "momentum=0.9": RangeTest(settings, [Run((2.0, 1.9, 0.5, 7.0), "complete")]),

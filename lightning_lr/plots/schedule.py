@@ -11,7 +11,7 @@ from lightning_lr.arguments import require_number
 from lightning_lr.plots.frame import DASHES, PALETTE, figure_for, mark_cycles, require_finite, save, style
 
 if TYPE_CHECKING:
-    from lightning_lr.cycles import Cycle
+    from lightning_lr.schedules.cycles import Cycle
 
 
 def plot_schedule(

@@ -27,11 +27,11 @@ from lightning_lr import (
     Snapshots,
     range_test,
 )
-from lightning_lr.readings import Settings
+from lightning_lr.range_test.readings import Settings
 from tests.callbacks.watched import WatchedPair, foreseen
 from tests.fits import EveryGroup, Recording, fit, loader, resume, sgd, stop, trainer, two_groups
+from tests.schedules.test_auto import FOUND, POLICIES
 from tests.system.test_two_processes import run
-from tests.test_auto import FOUND, POLICIES
 from tests.test_lightning_cli import GIVEN, ran_in_three_ways
 
 # The data of an update is drawn from its number: the loader's place in the epoch does not matter here.

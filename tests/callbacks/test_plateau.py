@@ -21,7 +21,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 from lightning_lr import SnapshotCheckpoint
 from lightning_lr.callbacks.plateau import ReduceOnPlateau
-from lightning_lr.plateau import PlateauRule, Standing
+from lightning_lr.schedules.plateau import PlateauRule, Standing
 from tests.fits import EveryGroup, Recording, fit, loader, stream, trainer, two_groups
 
 

@@ -29,8 +29,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_lr import SGDR, LRRangeTest, OneCycle, RangeTest, lr_range_test
-from lightning_lr.memento import Memento
-from lightning_lr.readings import Settings
+from lightning_lr.range_test.memento import Memento
+from lightning_lr.range_test.readings import Settings
 from tests.fits import trainer
 
 SWEEP: dict[str, Any] = {"min_lr": 1e-4, "max_lr": 0.5, "steps": 5, "early_stop_threshold": None}
@@ -204,7 +204,7 @@ class Held(Memento):
 
 @pytest.fixture
 def mementos(monkeypatch):
-    monkeypatch.setattr("lightning_lr.range_test.Memento", Held)
+    monkeypatch.setattr("lightning_lr.range_test.measure.Memento", Held)
     gc.collect()
     gc.disable()  # it would hide what waits for it
     yield Held.alive

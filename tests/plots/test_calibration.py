@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_calibration_error
 
+from lightning_lr.ensemble.scores import Bin, reliability
 from lightning_lr.plots import plot_calibration
-from lightning_lr.scores import Bin, reliability
 from tests.plots.drawn import assert_texts_stand_clear, legend, named, points
 
 BEFORE = (Bin(0.5, 0.75, 0.7, 0.5, 10), Bin(0.75, 1.0, 0.9, 0.8, 30))

@@ -13,7 +13,7 @@ import pytest
 from matplotlib import pyplot
 
 from lightning_lr import plots
-from lightning_lr.basin import Line
+from lightning_lr.ensemble.scores import Bin
 from lightning_lr.plots import (
     plot_calibration,
     plot_diversity,
@@ -26,9 +26,9 @@ from lightning_lr.plots import (
     plot_schedule,
     plot_training_spent,
 )
-from lightning_lr.range_result import RangeTest
-from lightning_lr.readings import Run, Settings
-from lightning_lr.scores import Bin
+from lightning_lr.range_test.readings import Run, Settings
+from lightning_lr.range_test.result import RangeTest
+from lightning_lr.weight_space.basin import Line
 
 FOUND = RangeTest(Settings(min_lr=0.01, max_lr=1.0, steps=3, smoothing=0.0), [Run((2.0, 1.0, 3.0), "complete")])
 SCORES = {"accuracy": 0.9, "nll": 0.3}

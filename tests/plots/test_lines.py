@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lr.basin import Line
 from lightning_lr.plots import plot_lines
+from lightning_lr.weight_space.basin import Line
 from tests.plots.drawn import assert_texts_stand_clear, legend, points, shown_ticks, texts
 
 NAN = math.nan

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from lightning_lr.cycles import Cycle
 from lightning_lr.plots import plot_loss
+from lightning_lr.schedules.cycles import Cycle
 from tests.plots.drawn import legend, points
 
 NAN = math.nan

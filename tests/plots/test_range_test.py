@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from lightning_lr.plots import plot_range_test
 from lightning_lr.plots.axes import written
 from lightning_lr.plots.frame import BLACK, BLUE, VERMILLION
-from lightning_lr.range_result import RangeTest
-from lightning_lr.readings import Run, Settings
+from lightning_lr.range_test.readings import Run, Settings
+from lightning_lr.range_test.result import RangeTest
 from tests.plots.drawn import assert_texts_stand_clear, boxes, part
 
 LRS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lightning_lr.plots import plot_range_tests
-from lightning_lr.range_result import RangeTest
-from lightning_lr.readings import Run, Settings
+from lightning_lr.range_test.readings import Run, Settings
+from lightning_lr.range_test.result import RangeTest
 from tests.plots.drawn import legend
 
 SETTINGS = Settings(min_lr=1e-5, max_lr=1.0, steps=11, smoothing=0.0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_lr.cycles import Cycle
 from lightning_lr.plots import plot_schedule
+from lightning_lr.schedules.cycles import Cycle
 from tests.plots.drawn import legend, marks, points
 
 NAN = math.nan

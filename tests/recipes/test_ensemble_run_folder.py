@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lightning_lr.manifest import MANIFEST
+from lightning_lr.snapshots.manifest import MANIFEST
 from recipes import run_folder
 from recipes.run_folder import adopt, locate
 from recipes.train import CONF

@@ -8,7 +8,7 @@ import math
 import pytest
 from rich.console import Console
 
-from lightning_lr.tradeoff import Cost, Restart
+from lightning_lr.report.tradeoff import Cost, Restart
 from recipes import scoreboard
 
 

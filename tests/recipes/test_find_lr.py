@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from lightning_lr import RangeTest, lr_range_test
-from lightning_lr.readings import Run, Settings
+from lightning_lr.range_test.readings import Run, Settings
 from recipes import advice
 from recipes.data.digits import Digits
 from recipes.models.small_cnn import SmallCNN

@@ -13,8 +13,9 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_lr import LRRangeTest
-from tests import test_no_trace, traces
+from tests import traces
 from tests.fingerprint import describe, describe_run, differences
+from tests.range_test import test_no_trace
 
 NAMES = [
     "plain",

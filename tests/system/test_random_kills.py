@@ -23,8 +23,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots, snapshot_writer
-from lightning_lr.snapshots import load_weights
+from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots
+from lightning_lr.snapshots import load_weights, writer
 from tests.fits import Recording, loader, sgd, trainer
 
 EPOCHS, BATCHES, CYCLES = 2, 25, 5
@@ -70,7 +70,7 @@ SUICIDES = (
 
 def die_when(far: str, cycle: int, died_in: c_int) -> None:
     """Kill this process in the first write of the cycle's snapshot, or of a later one's, and tell in which."""
-    write, pieces, rename = snapshot_writer.SnapshotWriter.write, snapshot_writer.pieces, os.replace
+    write, pieces, rename = writer.SnapshotWriter.write, writer.pieces, os.replace
 
     def note(self: Any, *args: Any, **row: Any) -> Any:
         died_in.value = row["cycle"]
@@ -93,7 +93,7 @@ def die_when(far: str, cycle: int, died_in: c_int) -> None:
         rename(source, target)
         die_in(f"{what} is in place")
 
-    snapshot_writer.SnapshotWriter.write, snapshot_writer.pieces, os.replace = note, in_two, replace
+    writer.SnapshotWriter.write, writer.pieces, os.replace = note, in_two, replace
 
 
 def assert_came_so_far(run: Run, whole: Run, suicide: str, rows_before: set[int]) -> None:
