@@ -65,6 +65,8 @@ class Loop(nn.Module):
         self._writes_input: bool | None = None
         self._turns: Turns | None = None
         self._leftovers: dict[int, Leftovers] = {}
+        # Members that run alone, and left nothing behind in their first pass.
+        self._tidy: set[int] = set()
         self.train(False)
 
     def train(self, mode: bool = True) -> Loop:
@@ -78,9 +80,11 @@ class Loop(nn.Module):
             x: What the module's forward takes. It is not written to, should that forward do so.
             which: Indices of the members that are to run; None is all.
         """
+        # Nothing to see to: the shortest way there is, for it is seen beside a tiny network.
+        plain = self._tidy if self._writes_input is False and not torch.is_grad_enabled() else ()
         for index in range(len(self.members)) if which is None else which:
             # A turn is over before its output is handed over: who takes it may stop here, or ask for another one.
-            yield self._turn(index, x)
+            yield self._alone[index](x) if index in plain else self._turn(index, x)
 
     def network(self, index: int) -> nn.Module:
         """Return one member as an ordinary module, a copy, with the dtype and on the device that it runs with.
@@ -109,13 +113,18 @@ class Loop(nn.Module):
                 return self._run(index, x)
         if (alone := self._alone.get(index)) is None:
             return self._live.run(index, x)
+        if index in self._tidy:
+            return alone(x)
         leftovers = self._leftovers.get(index)
         if leftovers is None:
             leftovers = self._leftovers[index] = Leftovers(alone)
         try:
             out = alone(x)
+            if not leftovers:
+                self._tidy.add(index)
+                return out
             # What is returned may lie in a buffer that is put back.
-            return _cloned(out) if leftovers else out
+            return _cloned(out)
         finally:
             leftovers.clear()
 
@@ -131,11 +140,11 @@ class Loop(nn.Module):
         with torch.inference_mode(False), torch.no_grad():
             super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # Moved or cast, a module has other places for other tensors.
-        self._turns, self._leftovers = None, {}
+        self._turns, self._leftovers, self._tidy = None, {}, set()
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_turns": None, "_leftovers": {}}
+        return {**self.__dict__, "_turns": None, "_leftovers": {}, "_tidy": set()}
 
 
 class Vmap(nn.Module):

@@ -76,6 +76,7 @@ class ClassPool:
             temperature = require_number("temperature", temperature, above=0.0)
         self._pooling, self._temperature, self._asked = pooling, temperature, uncertainty
         self._weight = 0.0
+        self._equal = True
         self._total: Tensor | None = None
         self._mixture: Tensor | None = None
         self._entropies: Tensor | None = None
@@ -93,6 +94,7 @@ class ClassPool:
         if not _counts(reading, self._total, weight):
             return
         self._weight += weight
+        self._equal &= weight == 1.0
         if self._pooling == "mean_prob":
             term = reading.exp()
         elif self._pooling == "vote":
@@ -115,8 +117,10 @@ class ClassPool:
         total = _of_some(self._total)
         if self._pooling in ("mean_logit", "geometric"):
             return (total / (self._weight * (self._temperature or 1.0))).softmax(-1)
-        # Weights that are no powers of two may round a sum to above 1, which torchmetrics takes for a logit.
-        probs = (total / self._weight).clamp_(max=1.0)
+        probs = total / self._weight
+        if not self._equal:
+            # Weights that are no powers of two may round a sum to above 1, which torchmetrics takes for a logit.
+            probs.clamp_(max=1.0)
         if self._temperature in (None, 1.0):
             return probs
         return (probs.log() / self._temperature).softmax(-1)

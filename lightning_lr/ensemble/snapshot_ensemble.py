@@ -274,10 +274,12 @@ class SnapshotEnsemble(pl.LightningModule):
         return self
 
     def _pool(self, x: Any, uncertainty: bool = False) -> Pool:
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self._pool(x, uncertainty)
         pool, read = self.task.pool(uncertainty=uncertainty), self.task.read
-        with torch.no_grad():
-            for out, (index, weight) in zip(self._backend.outputs(x), self._counting.items(), strict=True):
-                pool.add(read(out, index), weight)
+        for out, (index, weight) in zip(self._backend.outputs(x), self._counting.items(), strict=True):
+            pool.add(read(out, index), weight)
         return pool
 
     def _start(self) -> None:
