@@ -26,8 +26,7 @@ from recipes.terminal import Bar, console, quiet
 # What says that a folder is somebody's.
 _OF_A_RUN = (
     *("result.json", "metrics.csv", "snapshots", "checkpoints"),
-    *("range_test*.json", "lr_range.png"),
-    *("ensemble.json", "last_m.png", "average.safetensors"),
+    *("range_test*.json", "ensemble.json", "average.safetensors", "*.png"),
 )
 
 
@@ -156,7 +155,12 @@ def claim(folder: Path, composed: dict[str, Any]) -> None:
                 f"hydra.run.dir={shown(folder)}: holds a run already ({found.name}); "
                 "choose another folder or move that run"
             )
-    OmegaConf.save(OmegaConf.create(composed), folder / "config.yaml")
+    file = folder / "config.yaml"
+    keys = {line.partition(":")[0] for line in file.read_text(errors="replace").splitlines()} if file.exists() else None
+    # That of a run that was refused is replaced: such a run has nothing else.
+    if keys is not None and not composed.keys() <= keys:
+        raise FileExistsError(f"hydra.run.dir={shown(folder)}: holds another {file.name}; choose another folder")
+    OmegaConf.save(OmegaConf.create(composed), file)
 
 
 def refuse_sweep_of_processes(trainer: pl.Trainer) -> None:

@@ -97,7 +97,9 @@ def adopt(config: DictConfig, found: Found, said: Sequence[str]) -> tuple[DictCo
                     _put(adopted, key, config)
             config[group] = adopted
         if group == "data" and (sections or group not in keys):
-            notes += _not_of_the_run(config.data, sections)
+            # A folder of this command's own has a config.yaml too, and says nothing of what was trained on.
+            trained = {file: section for file, section in sections.items() if "trainer" in runs[file]}
+            notes += _not_of_the_run(config.data, trained)
     return config, notes
 
 
@@ -143,9 +145,16 @@ def _read(file: Path) -> dict[str, Any]:
 def _same(group: str, sections: dict[Path, Any]) -> DictConfig:
     (first, section), *others = sections.items()
     for file, other in others:
-        if other != section:
+        if _deciding(group, other) != _deciding(group, section):
             raise ValueError(f"{group}: {first} and {file} differ in it; {_remedy(group)}")
     return _typed(first, group, section)
+
+
+def _deciding(group: str, section: Any) -> Any:
+    # Runs of several seeds differ in the order of the batches, which says nothing of what is told here.
+    if group != "data" or not isinstance(section, dict):
+        return section
+    return {key: value for key, value in section.items() if key not in _OF_NO_SPLIT}
 
 
 def _typed(file: Path, group: str, section: Any) -> DictConfig:

@@ -153,7 +153,9 @@ def command(said: Sequence[str], overrides: Mapping[str, str]) -> str:
         >>> command(["snapshots=outputs/my run", "lines=5", "last_m=4"], {"last_m": "3", "export": "last_3.pt2"})
         "python -m recipes.ensemble 'snapshots=outputs/my run' lines=null last_m=3 export=last_3.pt2"
     """
-    kept = [each for each in said if each.lstrip("+~").partition("=")[0].partition(".")[0] not in _OF_THE_RUN]
+    # One model is pooled with nothing: a vote of one would take its probabilities away.
+    anew = (*_OF_THE_RUN, "pooling") if overrides.get("last_m") == "1" else _OF_THE_RUN
+    kept = [each for each in said if each.lstrip("+~").partition("=")[0].partition(".")[0] not in anew]
     new = [f"{key}={value}" for key, value in {"lines": "null", **overrides}.items()]
     return shlex.join(["python", "-m", "recipes.ensemble", *kept, *new])
 
@@ -171,5 +173,6 @@ def _range(values: Sequence[float], form: str) -> str:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return ""
-    low, high = format(min(known), form), format(max(known), form)
+    # What rounds to 0 has no sign.
+    low, high = (format(0.0 if float(format(value, form)) == 0 else value, form) for value in (min(known), max(known)))
     return low if low == high else f"{low} to {high}"

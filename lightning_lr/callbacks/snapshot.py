@@ -167,6 +167,13 @@ class SnapshotCheckpoint(Callback):
         dirpath = self._given or _local(restored.get("dirpath") or default)
         run_id = restored.get("run_id") or uuid.uuid4().hex
         self.dirpath, self.run_id = trainer.strategy.broadcast((dirpath, run_id))
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        others = [other for other in callbacks if isinstance(other, SnapshotCheckpoint) and other is not self]
+        if any(other.dirpath == self.dirpath for other in others):
+            raise ValueError(
+                f"dirpath={str(self.dirpath)!r}: another SnapshotCheckpoint of this trainer writes into it; give "
+                "each a folder of its own"
+            )
         ended = restored.get("ended")
         self._ended = None if ended is None else _Moment(**ended)
         if self._given is None and self._ended is not None and not self.dirpath.is_dir():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from lightning_lr.ensemble.leftovers import Leftovers
 from lightning_lr.ensemble.members import Member
@@ -22,10 +24,11 @@ class Loop(nn.Module):
     """Members one after the other in one live module, which each member's weights are put into for its turn.
 
     What has the live module's dtype and memory format is used where it lies, in a snapshot's file: memory does not grow
-    with the number of members. Else it is converted: on the CPU anew for each turn, on an accelerator once. Every turn
-    starts from the member's weights and from the attributes that the module came with, whatever a forward pass wrote
-    before. Members that are modules of their own run by themselves; so do those of less than a MiB, where a turn would
-    be seen beside the forward pass, and all where the module loads its state dict in a way of its own.
+    with the number of members. Else it is converted: on the CPU anew for each turn, on an accelerator once. What a
+    forward pass leaves in the live module, in attributes and buffers, is cleared after each turn. Members that are
+    modules of their own run by themselves; so do those of less than a MiB, where a turn would be seen beside the
+    forward pass, and all where the module loads its state dict in a way of its own. One that left nothing behind in its
+    first pass is not looked at again.
 
     Args:
         module: The network that was trained; it is copied.
@@ -62,7 +65,8 @@ class Loop(nn.Module):
                 if index not in self._alone:
                     self._alone[index] = member.network(module)
         self.alone.update({str(index): network for index, network in self._alone.items()})
-        self._writes_input: bool | None = None
+        # By member: they may be of different classes.
+        self._writes_input: dict[int, bool] = {}
         self._turns: Turns | None = None
         self._leftovers: dict[int, Leftovers] = {}
         # Members that run alone, and left nothing behind in their first pass.
@@ -81,7 +85,7 @@ class Loop(nn.Module):
             which: Indices of the members that are to run; None is all.
         """
         # Nothing to see to: the shortest way there is, for it is seen beside a tiny network.
-        plain = self._tidy if self._writes_input is False and not torch.is_grad_enabled() else ()
+        plain = () if torch.is_grad_enabled() or any(self._writes_input.values()) else self._tidy
         for index in range(len(self.members)) if which is None else which:
             # A turn is over before its output is handed over: who takes it may stop here, or ask for another one.
             yield self._alone[index](x) if index in plain else self._turn(index, x)
@@ -98,13 +102,11 @@ class Loop(nn.Module):
         return self._live.network(index)
 
     def _turn(self, index: int, x: Any) -> Any:
-        if self._writes_input is None:
-            # An in-place first layer writes into its input, and the next member would be given what is left of it.
-            given = _cloned(x)
-            out = self._run(index, given)
-            self._writes_input = not _equal(given, x)
+        # An in-place first layer writes into its input, and the next member would be given what is left of it.
+        if index not in self._writes_input:
+            out, self._writes_input[index] = _watched(lambda given: self._run(index, given), x)
             return out
-        return self._run(index, _cloned(x) if self._writes_input else x)
+        return self._run(index, _cloned(x) if self._writes_input[index] else x)
 
     def _run(self, index: int, x: Any) -> Any:
         if torch.is_grad_enabled():
@@ -182,6 +184,7 @@ class Vmap(nn.Module):
         # Run with the stacks in the place of its own weights.
         self.live = networks[0]
         self._size = len(networks)
+        self._writes_input: bool | None = None
         self._lock = threading.RLock()
         self._leftovers: Leftovers | None = None
         self.train(False)
@@ -194,13 +197,16 @@ class Vmap(nn.Module):
         """Yield what each member's forward makes of the input, the oldest member first.
 
         Args:
-            x: What the module's forward takes.
+            x: What the module's forward takes. It is not written to, should that forward do so.
             which: Indices of the members that are asked for; None is all. All of them run.
 
         Raises:
             RuntimeError: If forward does what `torch.vmap` cannot.
         """
-        out = self._run(x)
+        if self._writes_input is None:
+            out, self._writes_input = _watched(self._run, x)
+        else:
+            out = self._run(_cloned(x) if self._writes_input else x)
         for index in range(self._size) if which is None else which:
             yield _of(out, index)
 
@@ -260,23 +266,23 @@ def _size(member: Member) -> int:
 
 
 def _cloned(x: Any) -> Any:
-    """An input that may be written to; of what is neither a tensor nor a container of Python's own, the same object."""
-    if isinstance(x, Tensor):
-        return x.clone()
-    if type(x) is dict:
-        return {key: _cloned(value) for key, value in x.items()}
-    return type(x)(map(_cloned, x)) if type(x) in (tuple, list) else x
+    """The same with tensors of its own; what is neither a tensor nor a container of them stays the same object."""
+    return tree_map_only(Tensor, torch.clone, x)
 
 
-def _equal(x: Any, y: Any) -> bool:
-    """Whether two inputs, one of them a clone, hold the same; NaN is the same as NaN."""
-    if isinstance(x, Tensor):
-        if x.layout != torch.strided:
-            return x is not y
-        return x.shape == y.shape and torch.equal(x.nan_to_num(), y.nan_to_num())
-    if type(x) is dict:
-        return x.keys() == y.keys() and all(_equal(x[key], y[key]) for key in x)
-    return type(x) not in (tuple, list) or (len(x) == len(y) and all(map(_equal, x, y)))
+def _watched(run: Callable[[Any], Any], x: Any) -> tuple[Any, bool]:
+    """Run on a copy of the input, and tell whether that was written to.
+
+    Values would not tell: what one member adds to its input may be 0, and what the next one adds not.
+    """
+    # A tensor that is made in inference mode does not count what is written to it.
+    with torch.inference_mode(False), torch.no_grad():
+        given = _cloned(x)
+    before, form = tree_flatten(given)
+    out = run(given)
+    after, form_after = tree_flatten(given)
+    taken_apart = form != form_after or not all(map(is_, before, after))
+    return out, taken_apart or any(isinstance(part, Tensor) and part._version > 0 for part in before)
 
 
 def _build(network: nn.Module) -> object:

@@ -66,6 +66,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     step = loaded.get("global_step")
     step = step if isinstance(step, int) else None
     if isinstance(raw := loaded.get("current_model_state"), Mapping):
+        if _mapping(loaded.get("averaging_state")).get("n_averaged", 1) == 0:
+            # Saved before the averaging began: what stands under `state_dict` is the untrained module.
+            return Checkpoint(raw, step=step)
         return Checkpoint(loaded["state_dict"], raw, True, "current_model_state", step)
     for key, state in _mapping(loaded.get("callbacks")).items():
         # `n_averaged` is 0 until the first epoch of the averaging: what stands there is the untrained module.

@@ -162,6 +162,8 @@ class _Reader:
         )
 
     def _file(self, path: Path, name: str) -> Member:
+        if path.is_dir():
+            raise ValueError(f"{name}={str(path)!r}: a folder, in a list of files; pass a folder alone, or its files")
         if (path.parent / MANIFEST).is_file():
             folder = Snapshots(path.parent)
             for row in folder:

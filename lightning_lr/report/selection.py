@@ -44,6 +44,7 @@ def select_last_m(readings: Tensor, target: Tensor, pooling: str = "mean_prob", 
         >>> select_last_m(readings, torch.tensor([0]))
         2
     """
+    require_int("at_least", at_least, at_least=1)
     judge = _judge(readings, target, pooling)
     total, best, chosen = judge.part(0) * 0.0, math.inf, len(readings)
     for m in range(1, len(readings) + 1):

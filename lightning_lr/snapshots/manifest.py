@@ -146,7 +146,8 @@ def _row(entry: object, where: str) -> Snapshot:
     values = {name: entry[name] for name in _TYPES}
     if values["metrics"] is not None:
         for name, metric in values["metrics"].items():
-            if type(metric) not in (int, float, type(None)):
+            # An integer of any length is JSON, and a float is not of any size.
+            if type(metric) not in (int, float, type(None)) or (type(metric) is int and metric.bit_length() > 1023):
                 raise ValueError(f"{where}: metrics[{name!r}]={metric!r} is not what belongs there; {RESTORE}")
         values["metrics"] = {k: math.nan if v is None else float(v) for k, v in values["metrics"].items()}
     return Snapshot(**values)

@@ -131,7 +131,9 @@ def pieces(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> I
             raise ValueError(
                 f"state_dict[{key!r}]: a second entry is called {name!r} without torch.compile's prefix; rename one"
             )
-        same = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        # A conjugate lies in the memory of what it is the conjugate of, and has other values.
+        signs = value.is_conj(), value.is_neg()
+        same = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride(), signs)
         if value.numel() and (first := stored.setdefault(same, name)) != name:
             aliases[name] = first
         else:
@@ -152,7 +154,8 @@ def pieces(state_dict: Mapping[str, Any], dtype: torch.dtype | None = None) -> I
 def _memory(tensor: torch.Tensor) -> memoryview:
     """The tensor's values in the order of their indices, whatever their layout is, a copy only where it must be."""
     plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().data
+    # Not `reshape`: it leaves a single element the stride of the tensor that it is a view of.
+    return plain.as_strided((plain.numel(),), (1,)).view(torch.uint8).numpy().data
 
 
 def _cast(name: str, tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:

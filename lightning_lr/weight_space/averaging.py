@@ -74,7 +74,8 @@ def average_weights(
         val_dataloader: Where the loss is measured.
         last_m: Average the last `last_m` only; None is all.
         method: "uniform" or "greedy".
-        tolerance: Of "uniform", how far the loss may climb, as a share of what it would be without a barrier.
+        tolerance: Of "uniform", how far the loss may climb where it climbs highest, as a share of what it would be
+            there without a barrier.
             Snapshots of one basin were found at 0 to 0.03, independent networks at 0.15 and up to a hundred; with a
             validation set of some hundred samples chance adds a few hundredths.
         points: Of "uniform", on each line, the two ends among them.

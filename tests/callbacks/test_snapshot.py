@@ -358,6 +358,14 @@ def test_a_second_fit_is_a_second_run():
     assert sorted(hashes("snapshots")) == ["snapshot-000.safetensors", "snapshot-001.safetensors"]
 
 
+@pytest.mark.parametrize("dirpath", ["snapshots", None])
+def test_two_of_one_trainer_do_not_share_a_folder(dirpath, tmp_path):
+    # Of two optimizers, say: at the first cycle's end it would be too late to tell.
+    callbacks = [SnapshotCheckpoint(dirpath, optimizer=0), SnapshotCheckpoint(dirpath, optimizer=1)]
+    with pytest.raises(ValueError, match=r"^dirpath='.*snapshots': another SnapshotCheckpoint of this trainer writes"):
+        fit(sgdr(), *callbacks, default_root_dir=tmp_path)
+
+
 def test_a_refused_fit_does_not_overwrite():
     fit(sgdr(), SnapshotCheckpoint("snapshots"))
     before = hashes("snapshots")

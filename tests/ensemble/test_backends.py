@@ -618,6 +618,45 @@ def test_a_first_layer_that_writes_into_its_input(sources):
             assert torch.equal(given, X)
 
 
+class Shifts(nn.Module):
+    """Adds to its input what the member says, which is nothing for the first."""
+
+    def __init__(self, shift=0.0):
+        super().__init__()
+        self.shift, self.head = nn.Parameter(torch.tensor(shift)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x += self.shift
+        return self.head(x)
+
+
+@pytest.mark.parametrize("sources", ["states", "modules", "classes"])
+def test_a_first_member_that_writes_nothing_new_into_its_input(sources):
+    made = [nn.Linear(4, 3) if sources == "classes" else Shifts(0.0), Shifts(1.0), Shifts(2.0)]
+    expected = [plain_loop([net], X.clone())[0] for net in made]
+    loop = Loop(Shifts(), members_of(Shifts(), [net.state_dict() for net in made] if sources == "states" else made))
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            given = X.clone()
+            for _ in range(2):
+                same(loop.outputs(given), expected)
+                assert torch.equal(given, X)
+
+
+def test_vmap_keeps_its_input():
+    class Doubles(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.mul_(2.0))
+
+    made = nets(lambda: Doubles(4, 3))
+    ensemble, given = Vmap(made[0], members_of(made[0], [net.state_dict() for net in made])), X.clone()
+    expected = [plain_loop([net], X.clone())[0] for net in made]
+    for _ in range(2):
+        for output, other in zip(ensemble.outputs(given), expected, strict=True):
+            torch.testing.assert_close(output, other)
+        assert torch.equal(given, X)
+
+
 def test_random_parts_draw_for_each_member():
     class Noise(nn.Module):
         def __init__(self):

@@ -102,6 +102,21 @@ def test_weight_averaging(kwargs, norm, tmp_path):
         members_of(Lit(norm=norm), ["mid.ckpt"])
 
 
+def test_weight_averaging_that_has_not_begun(tmp_path):
+    class Late(WeightAveraging):
+        def should_update(self, step_idx=None, epoch_idx=None):
+            return epoch_idx is not None and epoch_idx >= 3
+
+    # What stands under `state_dict` then is the module as it was before the training.
+    _, saved = train(tmp_path, Lit(), Late())
+    for choice in (None, "raw"):
+        (member,) = members_of(Lit(), ["mid.ckpt"], ckpt_weights=choice)
+        assert equal(member.state_dict(), saved.raw)
+        assert member.step == 6
+    with pytest.raises(ValueError, match=r'^ckpt_weights="averaged": snapshots\[0\] \(mid.ckpt\) holds one set of '):
+        members_of(Lit(), ["mid.ckpt"], ckpt_weights="averaged")
+
+
 def test_stochastic_weight_averaging(tmp_path):
     _, saved = train(tmp_path, Lit(), StochasticWeightAveraging(swa_lrs=0.05, swa_epoch_start=1), epochs=5)
     assert not equal(saved.raw, saved.averaged)
@@ -274,7 +289,7 @@ def test_a_flipped_bit_is_noticed():
 
 def test_a_folder_in_the_place_of_a_checkpoint():
     os.mkdir("sharded.ckpt")
-    with pytest.raises(FileNotFoundError, match=r"^path='sharded.ckpt': there is no such file; "):
+    with pytest.raises(ValueError, match=r"^snapshots\[0\]='sharded.ckpt': a folder, in a list of files; pass"):
         members_of(Lit(), ["sharded.ckpt"])
 
 

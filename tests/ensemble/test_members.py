@@ -281,7 +281,9 @@ def test_paths_that_lead_nowhere(folder, tmp_path):
     path, _ = folder
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
         members_of(Net(), tmp_path / "nowhere")
-    for gone in ("gone.safetensors", "gone.ckpt", str(path)):
+    with pytest.raises(ValueError, match=r"^snapshots\[0\]='.*': a folder, in a list of files; pass a folder alone"):
+        members_of(Net(), [path])
+    for gone in ("gone.safetensors", "gone.ckpt"):
         with pytest.raises(FileNotFoundError, match=rf"^path='{gone}': there is no such file; "):
             members_of(Net(), [gone])
     with pytest.raises(ValueError, match=r"^snapshots='.*000.safetensors': is a file, not a folder; pass files in"):

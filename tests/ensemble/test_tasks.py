@@ -547,6 +547,36 @@ def test_a_few_small_logits_are_no_probabilities():
     assert task_named("binary").read(SOME_PROBS - 0.5).shape == (9, 2)
 
 
+@pytest.mark.parametrize("name", ["binary", "multilabel"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_probabilities_in_small_batches_are_seen_too(name, size):
+    task, probs = task_named(name), torch.linspace(0.1, 0.9, 12)
+    batches = (probs if name == "binary" else probs[:, None].expand(-1, 2)).split(size)
+    with pytest.raises(ValueError, match=r'^outputs="logits": all that the module returned lies between 0 and 1'):
+        _ = [task.read(batch) for batch in batches]
+
+
+def test_the_same_logit_again_and_again_is_one():
+    task = task_named("binary")
+    for _ in range(20):
+        task.read(torch.tensor([0.5]))
+    # A network whose last layer was not trained yet.
+    assert torch.equal(task.read(torch.zeros(20)), torch.full((20, 2), 0.5).log())
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.bfloat16])
+def test_half_precision_by_default_takes_nothing_from_the_scores(default):
+    # As Lightning has it in a step under precision="16-true" or "bf16-true".
+    task, pooled, target = task_named("regression"), torch.zeros(300, 2), torch.full((300,), 1001.0)
+    torch.set_default_dtype(default)
+    try:
+        scores = task.evaluate(pooled, target)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert scores["mae"] == 1001.0
+    assert scores["mse"] == 1001.0**2
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_survives_pickling(name):
     task = task_named(name)

@@ -42,13 +42,15 @@ def taken_up(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Make a run's folder with a manifest and this config.yaml in it."""
+    """Make a run's folder with a manifest and this config.yaml in it; a run has a trainer."""
 
-    def run(name="run", text=None, **sections):
+    def run(name="run", text=None, trained=True, **sections):
         (tmp_path / name / "snapshots").mkdir(parents=True)
         (tmp_path / name / "snapshots" / MANIFEST).write_text("{}")
         if text is not None or sections:
-            (tmp_path / name / "config.yaml").write_text(text if text is not None else yaml.safe_dump(sections))
+            (tmp_path / name / "config.yaml").write_text(
+                text if text is not None else yaml.safe_dump(sections | ({"trainer": {}} if trained else {}))
+            )
         return tmp_path / name
 
     return run
@@ -140,6 +142,13 @@ def test_a_group_of_the_command_line_is_its_own_altogether(run, taken_up):
     ]
 
 
+def test_a_folder_in_which_nothing_was_trained_does_not_vouch_for_the_split(run, taken_up):
+    run(data=DATA, model=MODEL, trained=False)
+    config, notes = taken_up()
+    assert (config["data"], config["model"]) == (DATA, MODEL)
+    assert notes == ["data: no config.yaml tells the run's: what it was trained on may be among these samples"]
+
+
 def test_another_split_than_the_runs_is_told(run, taken_up):
     run(data=DATA, model=MODEL)
     _, notes = taken_up("data.split_seed=8")
@@ -205,7 +214,7 @@ def test_a_value_that_the_runs_own_class_does_not_have_is_refused(run, taken_up,
 def test_runs_that_differ_do_not_decide(run, taken_up, tmp_path):
     paths = []
     for name, seed in (("first", 1), ("second", 2)):
-        folder = run(name, data=DATA | {"shuffle_seed": seed}, model=MODEL)
+        folder = run(name, data=DATA | {"split_seed": seed}, model=MODEL)
         paths.append(folder / "snapshots" / "snapshot-000.safetensors")
         paths[-1].touch()
     said = "[first/snapshots/snapshot-000.safetensors,second/snapshots/snapshot-000.safetensors]"
@@ -214,4 +223,14 @@ def test_runs_that_differ_do_not_decide(run, taken_up, tmp_path):
     chosen = ("data=digits", "data.val_size=100", "data.test_size=300", "data.split_seed=7")
     config, notes = taken_up(*chosen, snapshots=said)
     assert config["model"] == MODEL
+    assert notes == [f"data: not the run's (split_seed): {run_folder._LEAK}"]
+
+
+def test_runs_of_several_seeds_decide_together(run, taken_up):
+    for name, seed in (("first", 1), ("second", 2)):
+        folder = run(name, data=DATA | {"shuffle_seed": seed, "batch_size": 16 * seed}, model=MODEL)
+        (folder / "snapshots" / "snapshot-000.safetensors").touch()
+    said = "[first/snapshots/snapshot-000.safetensors,second/snapshots/snapshot-000.safetensors]"
+    config, notes = taken_up(snapshots=said)
+    assert config["data"] == DATA | {"shuffle_seed": 1, "batch_size": 16}
     assert notes == []

@@ -81,6 +81,16 @@ def test_diversity_is_a_range_over_pairs(disagreement, correlation, said):
     assert scoreboard.diversity(disagreement, correlation) == said
 
 
+def test_no_correlation_has_no_sign():
+    said = scoreboard.diversity([[0, 0.01], [0.01, 0]], [[1, -0.001], [-0.001, 1]])
+    assert said == "Two members differ on 1.0 % of the samples, and their errors correlate by 0.00."
+
+
+def test_one_model_is_not_pooled():
+    said = scoreboard.command(["snapshots=run", "pooling=vote"], {"last_m": "1", "export": "last_1.pt2"})
+    assert said == "python -m recipes.ensemble snapshots=run lines=null last_m=1 export=last_1.pt2"
+
+
 def test_one_model_costs_one_pass():
     told = scoreboard.cost(Cost(passes=1, seconds=2e-4, seconds_of_one=2e-4, batch_size=64, device="cpu"))
     assert told == "A prediction takes one forward pass, 0.2 ms a sample on cpu."

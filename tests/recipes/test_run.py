@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots
 from recipes import pictures
 from recipes.evaluation import evaluate
-from recipes.run import build
+from recipes.run import build, claim
 from recipes.terminal import quiet
 from recipes.train import CONF
 
@@ -145,3 +145,17 @@ def test_every_schedule_learns_the_digits_with_what_it_is_configured_for(schedul
         parts.trainer.fit(parts.module, datamodule=parts.datamodule)
         found = evaluate(parts.trainer, parts.module, parts.datamodule, None)
     assert found.last.accuracy > 0.95
+
+
+@pytest.mark.parametrize(("name", "text"), [("lines.png", "mine"), ("config.yaml", "my: own\n")])
+def test_a_folder_with_what_a_user_made_is_refused_and_left(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FileExistsError, match=f"{name}.*choose another folder"):
+        claim(tmp_path, {"seed": 0, "data": {"batch_size": 64}})
+    assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+
+
+def test_a_run_that_was_refused_leaves_its_folder_to_the_next(tmp_path):
+    claim(tmp_path, {"seed": 0, "data": {"batch_size": 64}})
+    claim(tmp_path, {"seed": 1, "data": {"batch_size": 64}})
+    assert "seed: 1" in (tmp_path / "config.yaml").read_text()

@@ -244,6 +244,17 @@ def test_nothing_collected():
         EnsembleReport.collect(ensemble_of(), [])
 
 
+def test_what_is_no_ensemble_and_no_loader():
+    with pytest.raises(
+        TypeError, match=r"^ensemble=Linear: not a SnapshotEnsemble; make one, of \[module\] if it is a"
+    ):
+        EnsembleReport.collect(nn.Linear(2, 2), [])
+    with pytest.raises(TypeError, match=r"^dataloader=NoneType: not a loader; pass a DataLoader, or a list of batches"):
+        EnsembleReport.collect(ensemble_of(), None)
+    with pytest.raises(TypeError, match=r"^identify=3: not a function; pass identify\(batch\) -> one value a sample"):
+        EnsembleReport.collect(ensemble_of(), [], identify=3)
+
+
 def test_a_target_that_does_not_fit():
     with pytest.raises(ValueError, match=r"^target="):
         EnsembleReport.collect(ensemble_of(), [(torch.randn(4, D), torch.tensor([0, 1, 2, 3]))])

@@ -59,6 +59,8 @@ def test_at_least_so_many():
         best = min(range(at_least, 5), key=lambda m: losses[m - 1])
         assert select_last_m(readings, target, at_least=at_least) == best
     assert select_last_m(readings[:1], target, at_least=2) == 1
+    with pytest.raises(ValueError, match=r"^at_least=0: out of range; pass an int of at least 1$"):
+        select_last_m(readings, target, at_least=0)
 
 
 def test_last_m_of_a_regression_goes_by_the_squared_error():

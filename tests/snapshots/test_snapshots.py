@@ -210,6 +210,17 @@ def test_overlapping_views_are_stored_each_for_itself():
     assert read["head"].untyped_storage().data_ptr() != read["whole"].untyped_storage().data_ptr()
 
 
+def test_a_single_element_of_a_wider_tensor_is_stored():
+    assert torch.equal(unpack(pack({"mean": torch.arange(5.0)[None, 3:][:, 0]}))["mean"], torch.tensor([3.0]))
+
+
+def test_a_conjugate_is_not_tied_to_what_it_is_the_conjugate_of():
+    value = torch.tensor([1 + 2j, 3 - 4j])
+    loaded = unpack(pack({"a": value, "b": value.conj(), "c": value.imag, "d": value.conj().imag}))
+    assert loaded["b"].tolist() == [1 - 2j, 3 + 4j]
+    assert (loaded["c"].tolist(), loaded["d"].tolist()) == ([2, -4], [-2, 4])
+
+
 def test_tied_weights_are_stored_once_and_tied_again():
     model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(100, 100), "decoder": torch.nn.Linear(100, 100)})
     model["decoder"].weight = model["encoder"].weight
@@ -467,7 +478,7 @@ def test_manifest_cannot_lead_out_of_the_folder(writer):
         Snapshots(writer.dirpath)
 
 
-@pytest.mark.parametrize("metric", ["0.25", "high", [0.25], {"mean": 0.25}])
+@pytest.mark.parametrize("metric", ["0.25", "high", [0.25], {"mean": 0.25}, 10**400])
 def test_metrics_that_are_no_numbers_are_refused(writer, metric):
     fill(writer, [0])
     row = {"metrics": {"val/accuracy": 1, "val/odd": None, "val/loss": metric}}

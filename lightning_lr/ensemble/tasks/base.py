@@ -37,11 +37,11 @@ class Scored(ABC):
 
     def _check(self, out: Tensor, member: int) -> None:
         # While a graph is recorded there are no values.
-        if not torch.compiler.is_compiling() and self._tells(out):
+        if not torch.compiler.is_compiling() and self._tells(out, member):
             self._known.add(member)
 
     @abstractmethod
-    def _tells(self, out: Tensor) -> bool:
+    def _tells(self, out: Tensor, member: int) -> bool:
         """Refuse wrong values; tell whether there were enough of them to know."""
 
 
@@ -63,7 +63,8 @@ def means(pooled: Tensor, *names: str) -> dict[str, Metric]:
     # Sums over a whole test set; a device without float64 keeps them in float32.
     wide = torch.float32 if pooled.device.type == "mps" else torch.float64
     # "disable" keeps a NaN: a broken member shows in the result and is not averaged away.
-    return {name: MeanMetric(nan_strategy="disable").set_dtype(wide).to(pooled.device) for name in names}
+    # The dtype last: `.to` sets it back to torch's default one, in which a metric casts what it is given.
+    return {name: MeanMetric(nan_strategy="disable").to(pooled.device).set_dtype(wide) for name in names}
 
 
 def of_each_sample(scores: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from lightning_lr.ensemble.tasks.refusals import not_a_tensor, other_columns, sh
 # How far half precision may take a probability out of its range.
 _TOLERANCE = 5e-3
 
-# So many logits that all lie between 0 and 1 are probabilities; of fewer it may be chance.
+# So many different logits that all lie between 0 and 1 are probabilities; of fewer it may be chance.
 _TELLING = 8
 
 
@@ -28,6 +28,8 @@ class Labels(Classification):
     ) -> None:
         super().__init__(outputs, num_classes, pooling, temperature)
         self.name = name
+        # Of each member, the values of outputs that all lay between 0 and 1.
+        self._within: dict[int, set[float]] = {}
 
     def read(self, out: Any, member: int = 0) -> Tensor:
         """Log-probabilities of no and yes, in a dimension after those of the output."""
@@ -63,17 +65,20 @@ class Labels(Classification):
         if out.shape[1] != self.num_classes:
             raise ValueError(other_columns(self.num_classes, out, "columns, one a label"))
 
-    def _tells(self, out: Tensor) -> bool:
+    def _tells(self, out: Tensor, member: int) -> bool:
         if self.outputs == "logits":
-            if out.numel() < _TELLING:
-                return False
-            if bool(((out >= 0) & (out <= 1)).all()):
+            if not bool(((out >= 0) & (out <= 1)).all()):
+                return True
+            # Over the batches, each of which may be small.
+            within = self._within.setdefault(member, set())
+            within.update(out.flatten().tolist())
+            if len(within) >= _TELLING:
                 raise ValueError(
                     'outputs="logits": all that the module returned lies between 0 and 1, as probabilities do; pass '
                     'outputs="probs", or return logits from forward (if they are: their logsigmoid, with '
                     'outputs="log_probs")'
                 )
-            return True
+            return False
         probs = out.exp() if self.outputs == "log_probs" else out
         if not bool(((probs >= -_TOLERANCE) & (probs <= 1 + _TOLERANCE)).all()):
             raise ValueError(

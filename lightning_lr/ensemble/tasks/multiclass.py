@@ -47,7 +47,7 @@ class Multiclass(Classification):
             raise ValueError(other_columns(self.num_classes, out, "columns"))
         self.num_classes = out.shape[1]
 
-    def _tells(self, out: Tensor) -> bool:
+    def _tells(self, out: Tensor, member: int) -> bool:
         if len(out) == 0:
             return False
         totals = out.exp().sum(dim=1) if self.outputs == "log_probs" else out.sum(dim=1)

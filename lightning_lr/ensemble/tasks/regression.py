@@ -40,7 +40,7 @@ class Regression(Scored):
         reading = torch.stack((mean, variance), dim=-1)
         return reading if reading.dtype in WIDE else reading.float()
 
-    def _tells(self, out: Tensor) -> bool:
+    def _tells(self, out: Tensor, member: int) -> bool:
         if bool((out < 0).any()):
             raise ValueError(
                 f"module: its forward returned a variance of {float(out.min()):g}; return one of 0 or more "
