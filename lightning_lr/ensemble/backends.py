@@ -69,7 +69,7 @@ class Loop(nn.Module):
         self._writes_input: dict[int, bool] = {}
         self._turns: Turns | None = None
         self._leftovers: dict[int, Leftovers] = {}
-        # Members that run alone, and left nothing behind in their first pass.
+        # Members that run alone, and neither left anything behind nor wrote into their input.
         self._tidy: set[int] = set()
         self.train(False)
 
@@ -85,7 +85,7 @@ class Loop(nn.Module):
             which: Indices of the members that are to run; None is all.
         """
         # Nothing to see to: the shortest way there is, for it is seen beside a tiny network.
-        plain = () if torch.is_grad_enabled() or any(self._writes_input.values()) else self._tidy
+        plain = () if torch.is_grad_enabled() else self._tidy
         for index in range(len(self.members)) if which is None else which:
             # A turn is over before its output is handed over: who takes it may stop here, or ask for another one.
             yield self._alone[index](x) if index in plain else self._turn(index, x)
@@ -105,6 +105,8 @@ class Loop(nn.Module):
         # An in-place first layer writes into its input, and the next member would be given what is left of it.
         if index not in self._writes_input:
             out, self._writes_input[index] = _watched(lambda given: self._run(index, given), x)
+            if self._writes_input[index]:
+                self._tidy.discard(index)
             return out
         return self._run(index, _cloned(x) if self._writes_input[index] else x)
 
@@ -115,15 +117,14 @@ class Loop(nn.Module):
                 return self._run(index, x)
         if (alone := self._alone.get(index)) is None:
             return self._live.run(index, x)
-        if index in self._tidy:
-            return alone(x)
         leftovers = self._leftovers.get(index)
         if leftovers is None:
             leftovers = self._leftovers[index] = Leftovers(alone)
         try:
             out = alone(x)
             if not leftovers:
-                self._tidy.add(index)
+                if not self._writes_input.get(index):
+                    self._tidy.add(index)
                 return out
             # What is returned may lie in a buffer that is put back.
             return _cloned(out)
@@ -279,10 +280,12 @@ def _watched(run: Callable[[Any], Any], x: Any) -> tuple[Any, bool]:
     with torch.inference_mode(False), torch.no_grad():
         given = _cloned(x)
     before, form = tree_flatten(given)
+    # Not 0 for all: the copy of what was made in inference mode has been written to.
+    versions = [part._version if isinstance(part, Tensor) else 0 for part in before]
     out = run(given)
     after, form_after = tree_flatten(given)
     taken_apart = form != form_after or not all(map(is_, before, after))
-    return out, taken_apart or any(isinstance(part, Tensor) and part._version > 0 for part in before)
+    return out, taken_apart or versions != [part._version if isinstance(part, Tensor) else 0 for part in after]
 
 
 def _build(network: nn.Module) -> object:

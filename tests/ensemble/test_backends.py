@@ -954,3 +954,20 @@ for line in open("/proc/self/status"):
         peak[count] = float(ran.stdout)
     # Fifteen more files of 7.6 MiB (half of it in half precision) would be 114 MiB.
     assert peak[20] < peak[5] + 20
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_does_not_write_into_its_input_is_given_the_very_tensor(backend):
+    class Keeper(nn.Linear):
+        def forward(self, x):
+            given.append(x.data_ptr())
+            return super().forward(x)
+
+    given = []
+    loop = backend(Keeper(4, 3), members_of(Keeper(4, 3), [Keeper(4, 3).state_dict() for _ in range(2)]))
+    with torch.inference_mode():
+        x = torch.randn(2, 4)
+        list(loop.outputs(x))
+        given.clear()
+        list(loop.outputs(x))
+    assert set(given) == {x.data_ptr()}
