@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_lr.snapshots.manifest import MANIFEST, RESTORE, Snapshot, read_manifest, snapshots_in, unfinished_in
-from lightning_lr.snapshots.weights import load_weights, unpack
-from lightning_lr.snapshots.writer import SnapshotWriter
+from lightning_lr.snapshots.weights import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
-
-__all__ = ["Snapshot", "SnapshotWriter", "Snapshots", "load_weights"]
 
 
 class Snapshots:
@@ -36,6 +33,7 @@ class Snapshots:
     Example:
         >>> import tempfile
         >>> import torch
+        >>> from lightning_lr.snapshots import SnapshotWriter
         >>> folder = tempfile.TemporaryDirectory()
         >>> writer = SnapshotWriter(folder.name, run_id="d41f")
         >>> writer.open()

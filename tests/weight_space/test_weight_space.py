@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_lr.snapshots import SnapshotWriter
 from lightning_lr.weight_space import BasinError, average_weights
 from lightning_lr.weight_space.landscape import Mean
+from tests.weight_space.test_basin import Absolute
 
 X = torch.tensor([[1.0]])
 
@@ -254,20 +255,6 @@ def test_it_runs_where_the_module_is(method):
 
 
 # Different basins
-
-
-class Absolute(nn.Module):
-    """|x| of two hidden units, one for each sign; exchanged, they make the same function."""
-
-    def __init__(self, exchanged: bool = False) -> None:
-        super().__init__()
-        self.hidden, self.out = nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False)
-        sign = -1.0 if exchanged else 1.0
-        self.hidden.weight.data = torch.tensor([[sign], [-sign]])
-        self.out.weight.data = torch.ones(1, 2)
-
-    def forward(self, x):
-        return self.out(self.hidden(x).relu())
 
 
 def test_different_basins_are_refused_with_the_barrier_and_where():
