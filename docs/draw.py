@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 from lightning_lr import SGDR, OneCycle, lr_range_test
 from recipes.data.digits import Digits
 from recipes.models.small_cnn import SmallCNN
-from recipes.task import ImageClassifier
+from recipes.task import Classifier
 
 PICTURES = Path(__file__).parent / "pictures"
 
@@ -26,7 +26,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seed_everything(0, verbose=False)
     network = SmallCNN(channels=1, num_classes=10)
-    module = ImageClassifier(network, partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), num_classes=10)
+    module = Classifier(network, partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), num_classes=10)
     found = lr_range_test(module, datamodule=Digits(), repeats=3, accelerator="cpu", enable_progress_bar=False)
     found.plot(PICTURES / "lr_range.png")
 

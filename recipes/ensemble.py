@@ -16,10 +16,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from recipes import schema
-from recipes.errors import one_line
-from recipes.run_folder import adopt, locate
-from recipes.train import CONF
+from .errors import one_line
+from .run_folder import adopt, locate
+from .schema.checks import check
+from .train import CONF
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="ensemble")
@@ -28,14 +28,14 @@ def main(config: DictConfig) -> float:
     with one_line():
         if OmegaConf.is_missing(config, "snapshots"):
             raise ValueError("snapshots: missing; pass snapshots=DIR, a folder of snapshots or a run of recipes.train")
-        schema.check(config)
+        check(config)
         job = HydraConfig.get()
         given = config.snapshots
         named = OmegaConf.to_container(given) if OmegaConf.is_config(given) else given
         found = locate(named, Path(job.runtime.cwd))
         config, notes = adopt(config, found, job.overrides.task)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
-        from recipes.told import tell
+        from .told import tell
 
         return tell(config, found, notes)
 

@@ -10,7 +10,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from lightning_lr import SnapshotEnsemble, Snapshots
-from recipes.terminal import tracked
+
+from .terminal import tracked
 
 
 @dataclass(frozen=True)

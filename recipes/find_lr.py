@@ -13,20 +13,20 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from recipes import schema
-from recipes.errors import one_line
-from recipes.train import CONF
-from recipes.variants import variants
+from .errors import one_line
+from .schema.checks import check
+from .train import CONF
+from .variants import variants
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="find_lr")
 def main(config: DictConfig) -> None:
     """Run what the command line composed."""
     with one_line():
-        schema.check(config)
+        check(config)
         tests = variants(config)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
-        from recipes.range_test import find
+        from .range_test import find
 
         find(config, tests)
 

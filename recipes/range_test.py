@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_lr import LRRangeTest, RangeTest
 from lightning_lr.plots import plot_range_test, plot_range_tests
 from lightning_lr.schedules.auto import Auto
-from recipes import advice
-from recipes.policies import AUTO
-from recipes.run import build_task, claim, refuse_sweep_of_processes, shown
-from recipes.schema import rates
-from recipes.terminal import console, quiet
-from recipes.variants import trained_alike, varied
+
+from . import advice
+from .run import build_task, claim, refuse_sweep_of_processes, shown
+from .schema.checks import rates
+from .schema.schedules import AUTO
+from .terminal import console, quiet
+from .variants import trained_alike, varied
 
 PICTURE = "lr_range.png"
 

@@ -14,7 +14,8 @@ from rich.table import Table
 
 import lightning_lr
 from lightning_lr.durable import staged
-from recipes.evaluation import Evaluation, Score
+
+from .evaluation import Evaluation, Score
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "safetensors", "hydra-core", "numpy", "scikit-learn")
 

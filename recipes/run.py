@@ -18,10 +18,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_lr import LRRangeTest, Schedule, SnapshotCheckpoint, Snapshots
-from recipes import pictures, report
-from recipes.evaluation import evaluate
-from recipes.task import ImageClassifier
-from recipes.terminal import Bar, console, quiet
+
+from . import pictures, report
+from .evaluation import evaluate
+from .task import Classifier
+from .terminal import Bar, console, quiet
 
 # What says that a folder is somebody's.
 _OF_A_RUN = (
@@ -89,7 +90,7 @@ def run(config: DictConfig) -> float:
     return evaluation.ensemble.accuracy
 
 
-def build_task(config: DictConfig) -> tuple[ImageClassifier, pl.LightningDataModule]:
+def build_task(config: DictConfig) -> tuple[Classifier, pl.LightningDataModule]:
     """Seed everything, then make what is trained and what it is trained on.
 
     Args:
@@ -103,7 +104,7 @@ def build_task(config: DictConfig) -> tuple[ImageClassifier, pl.LightningDataMod
     datamodule = instantiate(config.data, _convert_="all")
     model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
     optimizer = instantiate(config.optimizer, _convert_="all") if "optimizer" in config else torch.optim.SGD
-    return ImageClassifier(model, optimizer, datamodule.num_classes), datamodule
+    return Classifier(model, optimizer, datamodule.num_classes), datamodule
 
 
 def build(config: DictConfig, folder: Path) -> Parts:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from recipes.schema import SCHEMAS
+from .schema import SCHEMAS
 
 GROUPS = ("data", "model")
 

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
 
-class ImageClassifier(pl.LightningModule):
+class Classifier(pl.LightningModule):
     """Trains a network by cross entropy; ``forward`` returns its logits.
 
     Logs ``train/loss`` at each update, ``val/loss`` and ``val/accuracy`` at the end of each epoch. The learning rate is
@@ -25,7 +25,7 @@ class ImageClassifier(pl.LightningModule):
     Example:
         >>> import torch
         >>> from torch import nn
-        >>> task = ImageClassifier(nn.Flatten(), torch.optim.SGD, num_classes=4)
+        >>> task = Classifier(nn.Flatten(), torch.optim.SGD, num_classes=4)
         >>> task(torch.zeros(3, 1, 2, 2)).shape
         torch.Size([3, 4])
     """

@@ -26,11 +26,12 @@ from lightning_lr.report.fitting import Fitted
 from lightning_lr.snapshots.weights import pack
 from lightning_lr.weight_space import BasinError, average_weights
 from lightning_lr.weight_space.basin import Line, lines_between
-from recipes import scoreboard
-from recipes.report import versions
-from recipes.run import build_task, claim, shown
-from recipes.run_folder import Found
-from recipes.terminal import busy, console, quiet
+
+from . import scoreboard
+from .report import versions
+from .run import build_task, claim, shown
+from .run_folder import Found
+from .terminal import busy, console, quiet
 
 RESULT = "ensemble.json"
 LINES = "lines.png"

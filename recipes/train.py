@@ -15,8 +15,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from recipes import schema
-from recipes.errors import one_line
+from . import schema
+from .errors import one_line
+from .schema.checks import check
 
 # Absolute, so that the command works from any folder.
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -28,9 +29,9 @@ schema.register()
 def main(config: DictConfig) -> float:
     """Run what the command line composed; return the ensemble's accuracy, for a sweep to maximise."""
     with one_line():
-        schema.check(config)
+        check(config)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
-        from recipes.run import run
+        from .run import run
 
         return run(config)
 

@@ -7,7 +7,6 @@ import inspect
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
@@ -18,9 +17,9 @@ from hydra.utils import get_object
 from omegaconf import MISSING, OmegaConf
 
 from lightning_lr import Schedule, SnapshotEnsemble
-from recipes import schema
 from recipes.run import build
-from recipes.schema import SCHEMAS
+from recipes.schema import SCHEMAS, runs
+from recipes.schema.checks import check, rates
 from recipes.train import CONF
 
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
@@ -34,7 +33,7 @@ LEFT_OUT = {
         "optimizer",
     },
 }
-CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [schema.Snapshots, schema.RangeTest]
+CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [runs.Snapshots, runs.RangeTest]
 
 
 def own_fields(schema):
@@ -43,7 +42,7 @@ def own_fields(schema):
 
 def test_groups_are_those_of_a_run():
     assert GROUPS == ["data", "model", "optimizer", "schedule", "trainer"]
-    assert set(GROUPS) < set(own_fields(schema.Train))
+    assert set(GROUPS) < set(own_fields(runs.Train))
 
 
 def test_no_option_is_out_of_reach():
@@ -117,24 +116,24 @@ def test_wrong_override_is_refused_at_composition(override, said, composed):
 )
 def test_a_key_added_with_a_plus_is_refused_too(override, said, composed):
     with pytest.raises(ValueError, match=said):
-        schema.check(composed(override))
-    schema.check(composed())
+        check(composed(override))
+    check(composed())
 
 
 def test_a_rate_is_a_number_or_auto(composed):
     assert composed("schedule.max_lr=auto").schedule.max_lr == "auto"
     assert composed("schedule.max_lr=1").schedule.max_lr == 1
     assert composed("schedule.max_lr=1e-3").schedule.max_lr == 0.001
-    schema.check(composed("schedule=cyclic", "schedule.base_lr=auto", "schedule.max_lr=auto"))
+    check(composed("schedule=cyclic", "schedule.base_lr=auto", "schedule.max_lr=auto"))
     said = "^schedule.max_lr='abc': neither a number nor auto; pass a number above 0, or auto for a range test"
     with pytest.raises(ValueError, match=said):
-        schema.check(composed("schedule.max_lr=abc"))
+        check(composed("schedule.max_lr=abc"))
 
 
 @pytest.mark.parametrize("option", sorted(option for group, option in OPTIONS if group == "schedule"))
 def test_every_rate_that_a_schedule_takes_may_be_auto_and_no_other(option, composed, tmp_path):
     config = composed(f"schedule={option}")
-    given = schema.rates(config.schedule)
+    given = rates(config.schedule)
     policy = build(composed(f"schedule={option}", *(f"schedule.{name}=auto" for name in given)), tmp_path).policy
     assert sorted(policy.auto.asked) == sorted(given)
     others = {name for name in config.schedule if name.endswith("lr") and name not in given}
@@ -151,7 +150,7 @@ def test_the_ensembles_options_are_those_of_the_library():
     # What the recipe decides: its task, and how its batches and outputs look.
     decided = {*("module", "snapshots", "self"), "task", "outputs", "num_classes", "unpack", "backend"}
     parameters = inspect.signature(SnapshotEnsemble).parameters
-    options = own_fields(schema.Ensemble)
+    options = own_fields(runs.Ensemble)
     assert set(parameters) - decided <= set(options)
     for name in set(parameters) - decided:
         assert options[name].default == parameters[name].default, name
@@ -183,7 +182,7 @@ def test_composing_imports_neither_torch_nor_lightning(recipe):
         f"sys.argv = [{recipe!r}, '--cfg', 'job']\n"
         f"runpy.run_module('recipes.{recipe}', run_name='__main__')\n"
     )
-    root = Path(schema.__file__).resolve().parent.parent
+    root = CONF.parent
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
     )

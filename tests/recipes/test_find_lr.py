@@ -16,7 +16,7 @@ from recipes import advice
 from recipes.data.digits import Digits
 from recipes.models.small_cnn import SmallCNN
 from recipes.range_test import file_of, measure, trainer_options, waiting
-from recipes.task import ImageClassifier
+from recipes.task import Classifier
 from recipes.terminal import quiet
 from recipes.train import CONF
 from recipes.variants import trained_alike, variants, varied
@@ -267,7 +267,7 @@ def test_measures_what_the_engine_measures_on_the_recipes_module(composed):
         model = SmallCNN(channels=1, num_classes=10)
         optimizer = lambda parameters: torch.optim.SGD(parameters, momentum=0.9, nesterov=True, weight_decay=5e-4)  # noqa: E731
         anew = lr_range_test(
-            ImageClassifier(model, optimizer, num_classes=10),
+            Classifier(model, optimizer, num_classes=10),
             datamodule=Digits(shuffle_seed=3),
             min_lr=0.01,
             steps=12,

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from recipes.models.small_cnn import SmallCNN
-from recipes.task import ImageClassifier
+from recipes.task import Classifier
 
 
 class Logged(pl.loggers.Logger):
@@ -34,7 +34,7 @@ def test_logs_the_loss_of_each_update_and_the_validation_of_each_epoch(tmp_path)
     loader = DataLoader(TensorDataset(images, labels), batch_size=20)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     first = F.cross_entropy(model(images[:20]), labels[:20]).item()
-    task = ImageClassifier(model, lambda parameters: torch.optim.SGD(parameters, lr=0.1), num_classes=3)
+    task = Classifier(model, lambda parameters: torch.optim.SGD(parameters, lr=0.1), num_classes=3)
     logger = Logged()
     trainer = pl.Trainer(
         max_epochs=2,

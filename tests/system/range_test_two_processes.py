@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch.utils.data import DataLoader
 
 from lightning_lr import LRRangeTest
 from tests import traces
@@ -34,6 +36,11 @@ losses: list[float] = []
 def distributed(name: str) -> traces.Scene:
     found = traces.build(name)
     found.options |= {"strategy": "ddp", "devices": 2}
+    train = found.data.get("train_dataloaders")
+    if isinstance(train, DataLoader) and train.num_workers:
+        # A child of fork waits forever where one of gloo's threads was just entering Python: python/cpython#112275,
+        # in 3.11 up to 3.11.8. One in some twenty fits, without a range test too.
+        train.multiprocessing_context = "forkserver"
     return found
 
 
@@ -113,6 +120,8 @@ def broken_on_one_rank() -> dict[str, Any]:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    # Or each worker would import torch.
+    multiprocessing.set_forkserver_preload([traces.__name__])
     seen = {
         "fits": no_trace(folder),
         "objects": objects(folder),

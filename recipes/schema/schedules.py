@@ -151,3 +151,16 @@ class CyclicLR:
     optimizer: int | None = None
     total_steps: int | None = None
     on_new_horizon: str | None = None
+
+
+SCHEMAS: dict[str, type] = {
+    "sgdr": SGDR,
+    "one_cycle": OneCycle,
+    "step_decay": StepDecay,
+    "constant": Constant,
+    "exponential_decay": ExponentialDecay,
+    "cosine": CosineAnnealing,
+    "wsd": WarmupStableDecay,
+    "reduce_on_plateau": ReduceOnPlateau,
+    "cyclic": CyclicLR,
+}
