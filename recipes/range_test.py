@@ -17,7 +17,8 @@ from lightning_lr.plots import plot_range_test, plot_range_tests
 from lightning_lr.schedules.auto import Auto
 
 from . import advice
-from .run import build_task, claim, refuse_sweep_of_processes, shown
+from .building import build_task
+from .run import claim, refuse_sweep_of_processes, shown
 from .schema.checks import rates
 from .schema.schedules import AUTO
 from .terminal import console, quiet

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -20,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_lr import LRRangeTest, Schedule, SnapshotCheckpoint, Snapshots
 
 from . import pictures, report
+from .building import build_task
 from .evaluation import evaluate
-from .task import Classifier
 from .terminal import Bar, console, quiet
 
 # What says that a folder is somebody's.
@@ -88,23 +87,6 @@ def run(config: DictConfig) -> float:
             screen.print(f"A range test found {rates}; see lr_range.png", soft_wrap=True)
         screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {shown(folder)}", soft_wrap=True)
     return evaluation.ensemble.accuracy
-
-
-def build_task(config: DictConfig) -> tuple[Classifier, pl.LightningDataModule]:
-    """Seed everything, then make what is trained and what it is trained on.
-
-    Args:
-        config: As composed from `conf/train.yaml` or `conf/find_lr.yaml`; or from `conf/ensemble.yaml`, which has no
-            optimizer: nothing is trained there.
-    """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    # Lists as lists: torch and lightning know nothing of OmegaConf.
-    datamodule = instantiate(config.data, _convert_="all")
-    model = instantiate(config.model, channels=datamodule.channels, num_classes=datamodule.num_classes, _convert_="all")
-    optimizer = instantiate(config.optimizer, _convert_="all") if "optimizer" in config else torch.optim.SGD
-    return Classifier(model, optimizer, datamodule.num_classes), datamodule
 
 
 def build(config: DictConfig, folder: Path) -> Parts:

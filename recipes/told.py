@@ -28,8 +28,9 @@ from lightning_lr.weight_space import BasinError, average_weights
 from lightning_lr.weight_space.basin import Line, lines_between
 
 from . import scoreboard
+from .building import build_task
 from .report import versions
-from .run import build_task, claim, shown
+from .run import claim, shown
 from .run_folder import Found
 from .terminal import busy, console, quiet
 

@@ -61,6 +61,10 @@ class Train:
     schedule: Any = MISSING
     snapshots: Snapshots = field(default_factory=Snapshots)
     trainer: Any = MISSING
+    label_smoothing: float = 0.0
+    scale_lr: bool = False
+    channels_last: bool = False
+    compile: bool = False
 
 
 @dataclass
