@@ -94,7 +94,7 @@ def adopt(config: DictConfig, found: Found, said: Sequence[str]) -> tuple[DictCo
             adopted = _same(group, sections)
             for key in keys:
                 if key.startswith(f"{group}."):
-                    _put(adopted, key, config)
+                    put(adopted, key, config)
             config[group] = adopted
         if group == "data" and (sections or group not in keys):
             # A folder of this command's own has a config.yaml too, and says nothing of what was trained on.
@@ -147,7 +147,7 @@ def _same(group: str, sections: dict[Path, Any]) -> DictConfig:
     for file, other in others:
         if _deciding(group, other) != _deciding(group, section):
             raise ValueError(f"{group}: {first} and {file} differ in it; {_remedy(group)}")
-    return _typed(first, group, section)
+    return typed(first, group, section)
 
 
 def _deciding(group: str, section: Any) -> Any:
@@ -157,7 +157,7 @@ def _deciding(group: str, section: Any) -> Any:
     return {key: value for key, value in section.items() if key not in _OF_NO_SPLIT}
 
 
-def _typed(file: Path, group: str, section: Any) -> DictConfig:
+def typed(file: Path, group: str, section: Any) -> DictConfig:
     """The section as the schema of its class has it, or a refusal."""
     schemas = {vars(each)["_target_"]: each for path, each in SCHEMAS.items() if path.startswith(f"schema/{group}/")}
     target = section.get("_target_") if isinstance(section, dict) else section
@@ -176,7 +176,7 @@ def _typed(file: Path, group: str, section: Any) -> DictConfig:
         raise ValueError(f"{file}: {group}: {str(error).splitlines()[0]}; {_remedy(group)}") from error
 
 
-def _put(adopted: DictConfig, key: str, config: DictConfig) -> None:
+def put(adopted: DictConfig, key: str, config: DictConfig) -> None:
     group, _, name = key.partition(".")
     try:
         OmegaConf.update(adopted, name, OmegaConf.select(config, key))
