@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,12 +41,16 @@ ORDER = [
 BELOW = {name: {*ORDER[:index], *(["plots"] if name == "schedules.plan" else [])} for index, name in enumerate(ORDER)}
 
 
+def tree(name):
+    return ast.parse(SOURCES[name].read_text(encoding="utf-8"))
+
+
 def imported(name):
     """Every module that this one imports, at its top or inside a function; by its full name."""
     path = SOURCES[name]
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -144,8 +150,9 @@ def test_a_callback_knows_no_other_but_the_schedule(name):
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"lightning_lr"}))
 def test_no_module_goes_through_the_front_door(name):
+    assert "lightning_lr.public" not in ours(name)
     # The front door imports everything: an arrow to it is an arrow to all. The version alone stands there.
-    for node in ast.walk(ast.parse(SOURCES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom) and node.module == "lightning_lr":
             assert {alias.name for alias in node.names if f"lightning_lr.{alias.name}" not in SOURCES} <= {
                 "__version__"
@@ -154,11 +161,15 @@ def test_no_module_goes_through_the_front_door(name):
             assert "lightning_lr" not in {alias.name for alias in node.names}
 
 
+# `commands` finds the recipes by their names, when it is called; it imports none.
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_the_package_knows_no_recipe_and_no_picture(name):
     assert not roots(name) & {"recipes", "conf", "hydra", "omegaconf", "torchvision", "sklearn", "rich"}
     if not name.startswith("lightning_lr.plots"):
         assert "matplotlib" not in roots(name)
+    if name != "lightning_lr.commands":
+        strings = [node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant)]
+        assert not {"recipes", "lightning_lr.recipes"} & {text for text in strings if isinstance(text, str)}
 
 
 @pytest.mark.parametrize("folder", ["lightning_lr", "recipes", "tests"])
@@ -168,10 +179,9 @@ def test_no_module_is_named_for_nothing(folder):
 
 
 def test_every_public_name_is_re_exported_one_by_one():
-    tree = ast.parse(SOURCES["lightning_lr"].read_text(encoding="utf-8"))
     names = []
-    for node in tree.body:
-        assert isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign)
+    for node in tree("lightning_lr.public").body:
+        assert isinstance(node, ast.Expr | ast.ImportFrom)
         if isinstance(node, ast.ImportFrom):
             assert len(node.names) == 1
             alias = node.names[0]
@@ -187,9 +197,42 @@ def test_every_public_name_is_re_exported_one_by_one():
         thing = getattr(lightning_lr, name)
         if isinstance(thing, type):
             assert thing.__module__ in SOURCES
-    public = {name for name in vars(lightning_lr) if not name.startswith("_")}
+    assert lightning_lr.__all__ == sorted(names)
+    public = {name for name in dir(lightning_lr) if not name.startswith("_")}
     modules = {name.split(".")[1] for name in SOURCES if "." in name}
-    assert public - modules - {"recipes", "conf"} == set(names)
+    assert public - modules - {"recipes", "conf", "TYPE_CHECKING"} == set(names)
+
+
+# Each in a process that has imported nothing yet: what the first one who asks gets.
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "import lightning_lr, sys; print(lightning_lr.__version__, hasattr(lightning_lr, '__wrapped__'), "
+            "'torch' in sys.modules)",
+            "0.1.0 False False",
+        ),
+        (
+            "from lightning_lr import snapshots; from lightning_lr import *; print(snapshots.__name__, SGDR.__module__)",
+            "lightning_lr.snapshots lightning_lr.callbacks.cyclical",
+        ),
+    ],
+)
+def test_the_front_door_opens_when_a_name_is_asked_for(code, said):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout.strip(), done.stderr) == (said, "")
+
+
+def test_names_are_pickled_by_their_homes():
+    assert pickle.loads(pickle.dumps(lightning_lr.Horizon)) is lightning_lr.Horizon
+    assert pickle.loads(b"clightning_lr\nHorizon\n.") is lightning_lr.Horizon
+
+
+def test_a_mistyped_name_is_refused_by_name():
+    with pytest.raises(AttributeError, match=r"^module 'lightning_lr' has no attribute 'SGRD'$"):
+        lightning_lr.SGRD  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'SGRD' from 'lightning_lr'"):
+        from lightning_lr import SGRD  # noqa: F401
 
 
 def test_a_version():
