@@ -213,7 +213,8 @@ def test_every_public_name_is_re_exported_one_by_one():
             "0.1.0 False False",
         ),
         (
-            "from lightning_lr import snapshots; from lightning_lr import *; print(snapshots.__name__, SGDR.__module__)",
+            "from lightning_lr import snapshots; from lightning_lr import *; "
+            "print(snapshots.__name__, SGDR.__module__)",
             "lightning_lr.snapshots lightning_lr.callbacks.cyclical",
         ),
     ],
