@@ -1,14 +1,17 @@
-"""What is learned: to tell classes of images apart."""
+"""What is learned: to tell classes apart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import lightning.pytorch as pl
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_lr.arguments import require_number
+
+from .decay import MakeOptimizer, optimizer_of
 
 
 class Classifier(pl.LightningModule):
@@ -18,9 +21,19 @@ class Classifier(pl.LightningModule):
     a schedule's, a callback; this module has none.
 
     Args:
-        model: Takes images ``(N, C, H, W)`` and returns logits ``(N, num_classes)``.
+        model: Takes images ``(N, C, H, W)``, or rows of a table ``(N, features)``, and returns logits
+            ``(N, num_classes)``.
         optimizer: Makes the optimizer of the parameters.
         num_classes: How many classes there are.
+        label_smoothing: Share of a label that is spread over all classes, in the training loss alone: the loss that
+            validation logs is plain, and compares with any other.
+        channels_last: Lay out images and convolutions with the channels last, which mixed precision on a GPU is faster
+            with. The values are the same.
+        decay_all: Decay every parameter, and not weights alone; see `recipes.decay`.
+
+    Raises:
+        TypeError: If `label_smoothing` is no number.
+        ValueError: If it is not in [0, 1).
 
     Example:
         >>> import torch
@@ -31,34 +44,47 @@ class Classifier(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer], num_classes: int
+        self,
+        model: nn.Module,
+        optimizer: MakeOptimizer,
+        num_classes: int,
+        *,
+        label_smoothing: float = 0.0,
+        channels_last: bool = False,
+        decay_all: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.label_smoothing = require_number("label_smoothing", label_smoothing, at_least=0.0, below=1.0)
+        # The module's own `to` returns itself, its weights laid out anew.
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self.optimizer = optimizer
+        self.channels_last = channels_last
+        self.decay_all = decay_all
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, samples: Tensor) -> Tensor:
         """Logits, (N, num_classes)."""
-        logits: Tensor = self.model(images)
+        if self.channels_last:
+            samples = samples.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.model(samples)
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross entropy of a batch."""
-        images, labels = batch
-        loss = F.cross_entropy(self(images), labels)
+        """Cross entropy of a batch, its labels smoothed where that is asked for."""
+        samples, labels = batch
+        loss = F.cross_entropy(self(samples), labels, label_smoothing=self.label_smoothing)
         # The first process's own: a mean over processes would make all of them wait at every update.
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Cross entropy and accuracy, over all batches and processes."""
-        images, labels = batch
-        logits = self(images)
+        samples, labels = batch
+        logits = self(samples)
         self.val_accuracy(logits, labels)
         self.log("val/loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer alone."""
-        return self.optimizer(self.parameters())
+        return optimizer_of(self, self.optimizer, decay_all=self.decay_all)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lightning_lr.arguments import require_int
+
 
 class SmallCNN(nn.Module):
     """Three 3 × 3 convolutions, batch-normalised, then the mean over positions and a linear layer.
@@ -16,7 +18,8 @@ class SmallCNN(nn.Module):
         width: Channels of the first convolution; the others have twice and four times as many.
 
     Raises:
-        ValueError: If an argument is not positive.
+        TypeError: If an argument is no int.
+        ValueError: If one is not positive.
 
     Example:
         >>> import torch
@@ -27,8 +30,7 @@ class SmallCNN(nn.Module):
     def __init__(self, channels: int, num_classes: int, width: int = 16) -> None:
         super().__init__()
         for name, value in {"channels": channels, "num_classes": num_classes, "width": width}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value!r}: out of range; pass an int of at least 1")
+            require_int(name, value, at_least=1)
         self.layers = nn.Sequential(
             _convolution(channels, width),
             _convolution(width, 2 * width),

@@ -29,6 +29,9 @@ def check(config: DictConfig) -> None:
             continue
         types, known = get_type_hints(schema), [each.name for each in fields(schema)]
         for key in map(str, node):
+            if key not in known and getattr(schema, "TAKES_MORE", False):
+                # Another's arguments: it refuses what it does not know when it is called.
+                continue
             if key not in known:
                 options = ", ".join(name for name in known if not name.startswith("_"))
                 raise ValueError(f"{prefix}{key}: there is no such option; choose from {options}")
