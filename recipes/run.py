@@ -11,16 +11,20 @@ import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_lr import LRRangeTest, Schedule, SnapshotCheckpoint, Snapshots
+from lightning_lr.durable import staged
 
 from . import pictures, report
 from .building import build_task
 from .evaluation import evaluate
+from .log import MetricsFile
+from .resume import CHECKPOINT, CONFIG, set_aside
+from .scaling import schedule_of
 from .terminal import Bar, console, quiet
 
 # What says that a folder is somebody's.
@@ -52,11 +56,16 @@ def run(config: DictConfig) -> float:
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
     composed = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    claim(folder, composed)
+    resumed = config.resume is not None
+    if not resumed:
+        claim(folder, composed)
     with quiet():
         parts = build(config, folder)
         refuse_sweep_of_processes(parts.trainer)
-        parts.trainer.fit(parts.module, datamodule=parts.datamodule)
+        if resumed:
+            take_over(folder, composed)
+        checkpoint = folder / CHECKPOINT if resumed else None
+        parts.trainer.fit(parts.module, datamodule=parts.datamodule, ckpt_path=checkpoint, weights_only=True)
         if parts.policy.step == 0:
             raise ValueError("trainer: no update was applied, there is nothing to test; give it epochs and batches")
         found = None if parts.snapshots is None else Snapshots(cast(Path, parts.snapshots.dirpath))
@@ -64,7 +73,6 @@ def run(config: DictConfig) -> float:
     if parts.trainer.is_global_zero:
         steps = parts.policy.step
         pictures.draw(
-            folder / "metrics.csv",
             folder,
             cycles=parts.policy.run_cycles,
             steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
@@ -97,7 +105,7 @@ def build(config: DictConfig, folder: Path) -> Parts:
         folder: Where the run leaves its files.
     """
     module, datamodule = build_task(config)
-    policy = instantiate(config.schedule, _convert_="all")
+    policy = instantiate(schedule_of(config), _convert_="all")
     snapshots = None
     if policy.cyclic:
         snapshots = instantiate(config.snapshots, dirpath=folder / "snapshots", _convert_="all")
@@ -108,14 +116,20 @@ def build(config: DictConfig, folder: Path) -> Parts:
         range_test,
         snapshots,
         LearningRateMonitor(logging_interval="step", log_momentum=True),
-        # One file, replaced after each epoch: what a run that was killed goes on from.
-        ModelCheckpoint(dirpath=folder / "checkpoints", filename="last", save_top_k=1, enable_version_counter=False),
+        # One file, replaced each time: what a run that was stopped goes on from.
+        instantiate(
+            config.checkpoint,
+            dirpath=folder / CHECKPOINT.parent,
+            filename=CHECKPOINT.stem,
+            save_top_k=1,
+            enable_version_counter=False,
+        ),
         Bar(),
     ]
     trainer = instantiate(
         config.trainer,
         callbacks=[callback for callback in callbacks if callback is not None],
-        logger=CSVLogger(folder, name="", version=""),
+        logger=loggers(config.logger, folder),
         default_root_dir=folder,
         enable_model_summary=False,
         # schedule.png is drawn from what the optimizer used, at every update.
@@ -123,6 +137,25 @@ def build(config: DictConfig, folder: Path) -> Parts:
         _convert_="all",
     )
     return Parts(trainer, module, datamodule, policy, snapshots, range_test)
+
+
+def loggers(config: DictConfig, folder: Path) -> list[Logger]:
+    """Make the logger that was chosen, and the file that every run has.
+
+    Args:
+        config: The section of the chosen one.
+        folder: Of the run.
+    """
+    chosen = instantiate(config, save_dir=folder, _convert_="all")
+    return [chosen] if isinstance(chosen, MetricsFile) else [MetricsFile(folder), chosen]
+
+
+@rank_zero_only
+def take_over(folder: Path, composed: dict[str, Any]) -> None:
+    """Keep what the run that is resumed has written, and write the configuration that it goes on with."""
+    set_aside(folder)
+    with staged(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed)).encode()) as publish:
+        publish()
 
 
 @rank_zero_only

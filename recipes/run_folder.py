@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from .schema import SCHEMAS
+from .schema.places import here
 
 GROUPS = ("data", "model")
 
@@ -127,19 +128,33 @@ def _runs(files: Sequence[Path], *, needed: bool) -> dict[Path, dict[str, Any]]:
     runs = {}
     for file in files:
         try:
-            runs[file] = _read(file)
+            runs[file] = read(file)
         except ValueError:
             if needed:
                 raise
     return runs
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """Return what a run was composed of.
+
+    Args:
+        file: Its ``config.yaml``.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: cannot be read ({' '.join(str(error).split())}); {_remedy(*GROUPS)}") from error
-    return cast(dict[str, Any], loaded) if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict):
+        return {}
+    for section in loaded.values():
+        # A wheel and a clone name the same class differently, and each tells the runs of the other.
+        if isinstance(section, dict) and isinstance(section.get("_target_"), str):
+            section["_target_"] = here(section["_target_"])
+    return cast(dict[str, Any], loaded)
 
 
 def _same(group: str, sections: dict[Path, Any]) -> DictConfig:
@@ -158,8 +173,20 @@ def _deciding(group: str, section: Any) -> Any:
 
 
 def typed(file: Path, group: str, section: Any) -> DictConfig:
-    """The section as the schema of its class has it, or a refusal."""
-    schemas = {vars(each)["_target_"]: each for path, each in SCHEMAS.items() if path.startswith(f"schema/{group}/")}
+    """Return the section as the schema of its class has it.
+
+    Args:
+        file: Where it stands.
+        group: Which part of a configuration it is.
+        section: As it was read.
+
+    Raises:
+        ValueError: If it names something that is not this recipe's own, or a value does not fit.
+    """
+    of_group = (
+        each for path, each in SCHEMAS.items() if path == f"schema/{group}" or path.startswith(f"schema/{group}/")
+    )
+    schemas = {vars(each)["_target_"]: each for each in of_group}
     target = section.get("_target_") if isinstance(section, dict) else section
     # Known by its whole name: by the beginning of it, `recipes.data.digits.torch.load` would be one of ours.
     if not isinstance(target, str) or target not in schemas:
@@ -177,6 +204,16 @@ def typed(file: Path, group: str, section: Any) -> DictConfig:
 
 
 def put(adopted: DictConfig, key: str, config: DictConfig) -> None:
+    """Put a value that the command line set into a section that was taken up.
+
+    Args:
+        adopted: The section.
+        key: Of the value, with the group before it.
+        config: As composed from the command line.
+
+    Raises:
+        ValueError: If the section has no such option.
+    """
     group, _, name = key.partition(".")
     try:
         OmegaConf.update(adopted, name, OmegaConf.select(config, key))

@@ -3,6 +3,7 @@
     python -m recipes.train
     python -m recipes.train schedule=one_cycle schedule.max_lr=0.2 seed=1
     python -m recipes.train trainer=ddp trainer.accelerator=cpu trainer.devices=2
+    python -m recipes.train resume=outputs/2026-01-31/12-00-00
 
 `--help` lists what can be chosen, `--cfg job` shows what a command line composes. Without an argument: the digits of
 scikit-learn, a small convolutional network, SGD with Nesterov momentum, SGDR with five cycles.
@@ -13,10 +14,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from . import schema
 from .errors import one_line
+from .resume import take_up
 from .schema.checks import check
 
 # Absolute, so that the command works from any folder.
@@ -30,6 +33,9 @@ def main(config: DictConfig) -> float:
     """Run what the command line composed; return the ensemble's accuracy, for a sweep to maximise."""
     with one_line():
         check(config)
+        if config.resume is not None:
+            job = HydraConfig.get()
+            config = take_up(config, Path(job.runtime.cwd), job.overrides.task)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
         from .run import run
 

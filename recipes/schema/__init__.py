@@ -9,11 +9,14 @@ The defaults are the target's own. What a run prefers to them stands in `conf`, 
 
 from __future__ import annotations
 
+import shlex
+
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
-from . import data, models, optimizers, runs, schedules
+from . import data, loggers, models, optimizers, places, runs, schedules
 
-_GROUPS = {"data": data, "model": models, "optimizer": optimizers, "schedule": schedules}
+_GROUPS = {"data": data, "model": models, "optimizer": optimizers, "schedule": schedules, "logger": loggers}
 
 SCHEMAS: dict[str, type] = {
     **{f"schema/{group}/{name}": each for group, module in _GROUPS.items() for name, each in module.SCHEMAS.items()},
@@ -26,10 +29,11 @@ SCHEMAS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra.
+    """Make the schemas known to Hydra, and ``${recipe_command:train}``, which tells how a recipe is started.
 
     In a group of their own: beside the YAML files they would be listed as options where somebody mistypes one.
     """
+    OmegaConf.register_new_resolver("recipe_command", lambda recipe: shlex.join(places.command(recipe)), replace=True)
     store = ConfigStore.instance()
     for path, schema in SCHEMAS.items():
         group, name = path.rsplit("/", 1)

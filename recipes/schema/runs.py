@@ -19,6 +19,15 @@ class Snapshots:
 
 
 @dataclass
+class Checkpoint:
+    """What a run that was stopped goes on from. One file, replaced each time; in the run's folder."""
+
+    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
+    every_n_train_steps: int | None = None
+    every_n_epochs: int | None = None
+
+
+@dataclass
 class Trainer:
     """Lightning's Trainer. Without what a run brings itself: callbacks, logging at every update, folders."""
 
@@ -61,10 +70,14 @@ class Train:
     schedule: Any = MISSING
     snapshots: Snapshots = field(default_factory=Snapshots)
     trainer: Any = MISSING
+    logger: Any = MISSING
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    resume: str | None = None
     label_smoothing: float = 0.0
     scale_lr: bool = False
     channels_last: bool = False
     compile: bool = False
+    decay_all: bool = False
 
 
 @dataclass

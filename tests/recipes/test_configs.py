@@ -22,10 +22,14 @@ from recipes.schema import SCHEMAS, runs
 from recipes.schema.checks import check, rates
 from recipes.train import CONF
 
-GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and folder.name != "hydra")
+GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
+# Options of these set values all over the configuration; they have tests of their own.
+ALL_OVER = ["debug", "experiment"]
 OPTIONS = sorted((group, file.stem) for group in GROUPS for file in (CONF / group).glob("*.yaml"))
+TYPED = [(group, option) for group, option in OPTIONS if group not in ALL_OVER]
 # What the recipe passes itself, or has no use for, of classes that are ours.
 LEFT_OUT = {
+    "recipes.log.MetricsFile": {"save_dir"},
     "recipes.models.small_cnn.SmallCNN": {"channels", "num_classes"},
     "lightning_lr.SnapshotCheckpoint": {"dirpath", "optimizer", "on_existing"},
     "lightning_lr.lr_range_test": {
@@ -33,7 +37,11 @@ LEFT_OUT = {
         "optimizer",
     },
 }
-CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [runs.Snapshots, runs.RangeTest]
+CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [
+    runs.Snapshots,
+    runs.RangeTest,
+    runs.Checkpoint,
+]
 
 
 def own_fields(schema):
@@ -41,21 +49,24 @@ def own_fields(schema):
 
 
 def test_groups_are_those_of_a_run():
-    assert GROUPS == ["data", "model", "optimizer", "schedule", "trainer"]
-    assert set(GROUPS) < set(own_fields(runs.Train))
+    typed = ["data", "logger", "model", "optimizer", "schedule", "trainer"]
+    assert sorted(set(GROUPS) - set(ALL_OVER)) == typed
+    assert set(typed) < set(own_fields(runs.Train))
 
 
 def test_no_option_is_out_of_reach():
     # A file elsewhere in `conf` would be composed by nobody, and tested by nobody.
-    files = {str(file.relative_to(CONF)) for file in CONF.rglob("*") if file.is_file()}
+    files = {str(file.relative_to(CONF)) for file in CONF.rglob("*") if file.is_file() and file.suffix != ".pyc"}
     reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {
         *("train.yaml", "find_lr.yaml", "ensemble.yaml"),
         "hydra/job_logging/run.yaml",
+        # What makes the schemas known to who reads `pkg://lightning_lr.conf`.
+        "__init__.py",
     }
     assert files == reached
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+@pytest.mark.parametrize(("group", "option"), TYPED)
 def test_option_composes_typed_and_instantiates(group, option, composed, tmp_path):
     config = composed(f"{group}={option}")
     assert dataclasses.is_dataclass(OmegaConf.get_type(config[group])), f"{group}/{option}.yaml extends no schema"
@@ -69,6 +80,15 @@ def test_option_composes_typed_and_instantiates(group, option, composed, tmp_pat
     images, _ = parts.datamodule.train[0]
     assert parts.module.eval()(images[None]).shape == (1, parts.datamodule.num_classes)
     assert parts.module.configure_optimizers().param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("option", sorted(option for group, option in OPTIONS if group == "debug"))
+def test_a_way_to_debug_composes_over_everything_and_instantiates(option, composed, tmp_path):
+    config = composed(f"debug={option}", "trainer.max_epochs=7")
+    assert not OmegaConf.missing_keys(config)
+    # What the command line says is stronger.
+    assert build(config, tmp_path).trainer.max_epochs == 7
+    assert config.trainer != composed("trainer.max_epochs=7").trainer
 
 
 @pytest.mark.parametrize("configured", CONFIGURED, ids=lambda each: each.__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
 from lightning_lr import SGDR, SnapshotCheckpoint, Snapshots
-from recipes import pictures
+from recipes import metrics
 from recipes.evaluation import evaluate
 from recipes.run import build, claim
 from recipes.terminal import quiet
@@ -71,10 +70,10 @@ def test_every_update_is_in_the_log_and_tests_are_not(composed, tmp_path, accumu
     assert parts.policy.step == updates
     assert [member.step for member in found.members] == [updates // 2, updates]
     assert found.members[-1].score == found.last
-    logged = pictures.read(tmp_path / "metrics.csv")
-    assert [step for step, _ in logged["lr-SGD"]] == list(range(updates))
-    assert [lr for _, lr in logged["lr-SGD"]] == pytest.approx(parts.policy.preview(updates)["lr"], abs=1e-12)
-    assert {value for _, value in logged["lr-SGD-momentum"]} == {0.9}
+    logged = metrics.read(tmp_path)
+    assert [step for step, _ in logged["lr-SGD/pg1"]] == list(range(updates))
+    assert [lr for _, lr in logged["lr-SGD/pg1"]] == pytest.approx(parts.policy.preview(updates)["lr"], abs=1e-12)
+    assert {value for _, value in logged["lr-SGD/pg1-momentum"]} == {0.9}
     assert not [name for name in logged if name.startswith("test/")]
     # Put back for whoever goes on with the trainer.
     assert parts.policy in parts.trainer.callbacks
@@ -129,12 +128,6 @@ def test_a_run_that_was_stopped_is_resumed_from_its_checkpoint(composed, tmp_pat
     assert [(row.cycle, row.step) for row in Snapshots(tmp_path / "snapshots")] == [(0, 17), (1, 34), (2, 51)]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 51
-
-
-def test_reading_keeps_the_last_value_of_an_update(tmp_path):
-    with (tmp_path / "metrics.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["step", "a", "b"], [1, 0.5, ""], [0, 0.25, 2.0], [1, 0.75, ""]])
-    assert pictures.read(tmp_path / "metrics.csv") == {"a": [(0, 0.25), (1, 0.75)], "b": [(0, 2.0)]}
 
 
 @pytest.mark.slow

@@ -1,0 +1,24 @@
+"""The logger that every run has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import CSVLogger
+
+
+class MetricsFile(CSVLogger):
+    """Lightning's `CSVLogger`, in the run's folder itself; what led to a checkpoint is on the disk when that is.
+
+    Args:
+        save_dir: The folder.
+        flush_logs_every_n_steps: How many rows may wait to be written.
+    """
+
+    def __init__(self, save_dir: str | Path, flush_logs_every_n_steps: int = 100) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
+        """Write what has not been written: a run that goes on from the checkpoint does not log it again."""
+        self.save()
