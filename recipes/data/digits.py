@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import lightning.pytorch as pl
 import torch
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from .in_memory import InMemory
+from .parts import InMemoryData, Loaded, check_positive
+from .splitting import split
 
 
-class Digits(pl.LightningDataModule):
+class Digits(InMemoryData):
     """1,797 grey images of 8 × 8 pixels in 10 classes, scaled to [0, 1]; a batch is ``(N, 1, 8, 8)`` and ``(N,)``.
 
     The parts are stratified. 240 and 480, for validation and test, divide by 2, 3, 4, 6 and 8, so that with as many
@@ -23,6 +23,7 @@ class Digits(pl.LightningDataModule):
         split_seed: Of the split; not the run's seed, for runs of several seeds must be measured on the same images.
         shuffle_seed: Of the order of training. The order of an epoch depends on this and the epoch alone, so a resumed
             run sees what it would have seen.
+        drop_last: Leave out the images at an epoch's end that make no whole batch.
 
     Raises:
         ValueError: If a size is not positive, or nothing would be left to train on.
@@ -36,7 +37,7 @@ class Digits(pl.LightningDataModule):
         torch.Size([1, 8, 8])
     """
 
-    channels = 1
+    shape = (1, 8, 8)
     num_classes = 10
 
     def __init__(
@@ -46,52 +47,25 @@ class Digits(pl.LightningDataModule):
         test_size: int = 480,
         split_seed: int = 2017,
         shuffle_seed: int = 0,
+        drop_last: bool = False,
     ) -> None:
-        super().__init__()
-        for name, value in {"batch_size": batch_size, "val_size": val_size, "test_size": test_size}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value!r}: out of range; pass an int of at least 1")
-        self.batch_size = batch_size
+        super().__init__(batch_size, shuffle_seed, drop_last)
+        check_positive(val_size=val_size, test_size=test_size)
         self.val_size = val_size
         self.test_size = test_size
         self.split_seed = split_seed
-        self.shuffle_seed = shuffle_seed
 
-    def setup(self, stage: str) -> None:
-        """Load and split, the same way in every process and every stage."""
+    def load(self) -> Loaded:
+        """Load and split."""
         images, labels = load_digits(return_X_y=True)
         if self.val_size + self.test_size >= len(images):
             raise ValueError(
                 f"val_size={self.val_size}, test_size={self.test_size}: nothing is left to train on; "
                 f"there are {len(images)} images"
             )
-        images = (images / 16.0).astype("float32").reshape(-1, 1, 8, 8)
-        rest, test, rest_labels, test_labels = train_test_split(
-            images, labels, test_size=self.test_size, stratify=labels, random_state=self.split_seed
-        )
-        train, val, train_labels, val_labels = train_test_split(
-            rest, rest_labels, test_size=self.val_size, stratify=rest_labels, random_state=self.split_seed
-        )
-        self.train = TensorDataset(torch.from_numpy(train), torch.from_numpy(train_labels).long())
-        self.val = TensorDataset(torch.from_numpy(val), torch.from_numpy(val_labels).long())
-        self.test = TensorDataset(torch.from_numpy(test), torch.from_numpy(test_labels).long())
-
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches in an order that is seeded by epoch, the images dealt out among the processes."""
-        # In one process too: Lightning tells this sampler the epoch, and leaves it alone.
-        sampler: DistributedSampler[tuple[Tensor, ...]] = DistributedSampler(
-            self.train,
-            num_replicas=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            shuffle=True,
-            seed=self.shuffle_seed,
-        )
-        return DataLoader(self.train, batch_size=self.batch_size, sampler=sampler)
-
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches in the order of the split; Lightning deals them out where there are several processes."""
-        return DataLoader(self.val, batch_size=self.batch_size)
-
-    def test_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches in the order of the split; Lightning deals them out where there are several processes."""
-        return DataLoader(self.test, batch_size=self.batch_size)
+        images = torch.from_numpy((images / 16.0).astype("float32").reshape(-1, 1, 8, 8))
+        labels = torch.from_numpy(labels).long()
+        rest, test = split(labels, self.test_size, self.split_seed, "test_size")
+        train, val = split(labels[rest], self.val_size, self.split_seed, "val_size")
+        parts = (InMemory(images[part], labels[part]) for part in (rest[train], rest[val], test))
+        return next(parts), next(parts), next(parts)
