@@ -14,7 +14,11 @@ else:
         if name != "__all__" and name.startswith("__"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
+        from importlib.util import find_spec
 
+        # A module of ours that another one asks for: to import all for it would come back to the one that asks.
+        if find_spec(f"{__name__}.{name}") is not None:
+            return import_module(f"{__name__}.{name}")
         public = import_module("lightning_lr.public")
         names = {each: value for each, value in vars(public).items() if not each.startswith("_")}
         globals().update(names, __all__=sorted(names))

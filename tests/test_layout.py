@@ -217,6 +217,9 @@ def test_every_public_name_is_re_exported_one_by_one():
             "print(snapshots.__name__, SGDR.__module__)",
             "lightning_lr.snapshots lightning_lr.callbacks.cyclical",
         ),
+        # Modules before which nothing was asked of the package, and which ask it for modules.
+        ("from lightning_lr.ensemble import SnapshotEnsemble; print(SnapshotEnsemble.__name__)", "SnapshotEnsemble"),
+        ("from lightning_lr.range_test.result import RangeTest; print(RangeTest.__name__)", "RangeTest"),
     ],
 )
 def test_the_front_door_opens_when_a_name_is_asked_for(code, said):
