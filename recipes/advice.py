@@ -13,6 +13,8 @@ from rich.table import Table
 from lightning_lr import RangeTest
 from lightning_lr.range_test.suggestions import smooth
 
+from .schema import places
+
 _OF_THE_TEST = ("range_test", "over")
 
 # Where the lowest loss is no reason to take a value.
@@ -36,7 +38,7 @@ def command(said: Sequence[str], overrides: Mapping[str, str]) -> str:
     keys = {override: override.lstrip("+~").partition("=")[0] for override in said}
     kept = [each for each, key in keys.items() if key not in overrides and key.partition(".")[0] not in _OF_THE_TEST]
     new = [f"{key}={value}" for key, value in overrides.items()]
-    return shlex.join(["python", "-m", "recipes.train", *kept, *new])
+    return shlex.join([*places.command("train"), *kept, *new])
 
 
 def shown(value: float | None) -> str:

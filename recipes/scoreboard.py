@@ -13,6 +13,8 @@ from rich.table import Table
 from lightning_lr.plots.names import member_names
 from lightning_lr.report.tradeoff import Cost, Restart
 
+from .schema import places
+
 Scores = Mapping[str, float]
 
 _SCORES = ("accuracy", "nll", "brier", "ece")
@@ -157,7 +159,7 @@ def command(said: Sequence[str], overrides: Mapping[str, str]) -> str:
     anew = (*_OF_THE_RUN, "pooling") if overrides.get("last_m") == "1" else _OF_THE_RUN
     kept = [each for each in said if each.lstrip("+~").partition("=")[0].partition(".")[0] not in anew]
     new = [f"{key}={value}" for key, value in {"lines": "null", **overrides}.items()]
-    return shlex.join(["python", "-m", "recipes.ensemble", *kept, *new])
+    return shlex.join([*places.command("ensemble"), *kept, *new])
 
 
 def _table(title: str, *beside: str) -> Table:

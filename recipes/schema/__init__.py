@@ -38,3 +38,9 @@ def register() -> None:
     for path, schema in SCHEMAS.items():
         group, name = path.rsplit("/", 1)
         store.store(group=group, name=name, node=schema)
+    # Hydra copies it a hundred times to answer `--help`, which took 2.7 s. It hands out copies of what is in it anyway.
+    vars(store)["__deepcopy__"] = _itself
+
+
+def _itself(memo: object) -> ConfigStore:
+    return ConfigStore.instance()
