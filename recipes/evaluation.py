@@ -68,6 +68,17 @@ def evaluate(
         return Evaluation(last, members, score(snapshots))
 
 
+def samples(trainer: pl.Trainer, datamodule: pl.LightningDataModule) -> int:
+    """Return how many samples the last test was on: all, but where ``limit_test_batches`` cuts it.
+
+    Args:
+        trainer: After the test.
+        datamodule: What was tested on.
+    """
+    batches = sum(trainer.num_test_batches) * trainer.world_size
+    return int(min(len(datamodule.test_dataloader().dataset), batches * datamodule.batch_size))
+
+
 @contextmanager
 def _apart(trainer: pl.Trainer) -> Iterator[None]:
     """Without the training's bar and logger: the metrics of six models have the same names."""

@@ -21,7 +21,7 @@ from lightning_lr.durable import staged
 
 from . import pictures, report
 from .building import build_task
-from .evaluation import evaluate
+from .evaluation import evaluate, samples
 from .log import MetricsFile
 from .resume import CHECKPOINT, CONFIG, set_aside
 from .scaling import schedule_of
@@ -86,7 +86,7 @@ def run(config: DictConfig) -> float:
         report.write_result(
             folder / "result.json", evaluation, composed, found=parts.policy.found, steps=steps, seconds=seconds
         )
-        test_size = len(parts.datamodule.test_dataloader().dataset)
+        test_size = samples(parts.trainer, parts.datamodule)
         screen = console()
         screen.print(report.table(evaluation, steps, test_size))
         screen.print(report.verdict(evaluation, test_size), soft_wrap=True)
