@@ -9,4 +9,5 @@ from lightning_lr.plots.members import plot_training_spent as plot_training_spen
 from lightning_lr.plots.poolings import plot_poolings as plot_poolings
 from lightning_lr.plots.range_test import plot_range_test as plot_range_test
 from lightning_lr.plots.range_tests import plot_range_tests as plot_range_tests
+from lightning_lr.plots.runs import plot_runs as plot_runs
 from lightning_lr.plots.schedule import plot_schedule as plot_schedule

@@ -1,0 +1,1 @@
+"""What runs of `recipes.train` say beside each other; see `recipes.compare`."""
