@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from .errors import one_line
+from .launch import command
 from .run_folder import adopt, locate
 from .schema.checks import check
 from .train import CONF
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="ensemble")
+@command(CONF, "ensemble")
 def main(config: DictConfig) -> float:
     """Run what the command line composed; return the ensemble's accuracy on the test data, for a sweep to maximise."""
     with one_line():

@@ -10,16 +10,16 @@ It takes every override that `recipes.train` takes. `--help` lists what can be c
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
 from .errors import one_line
+from .launch import command
 from .schema.checks import check
 from .train import CONF
 from .variants import variants
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="find_lr")
+@command(CONF, "find_lr")
 def main(config: DictConfig) -> None:
     """Run what the command line composed."""
     with one_line():

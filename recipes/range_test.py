@@ -18,7 +18,8 @@ from lightning_lr.schedules.auto import Auto
 
 from . import advice
 from .building import build_task
-from .run import claim, refuse_sweep_of_processes, shown
+from .processes import together
+from .run import claim, shown
 from .schema.checks import rates
 from .schema.schedules import AUTO
 from .terminal import console, quiet
@@ -44,6 +45,7 @@ _NOT_OF_A_TEST = frozenset(
 )
 
 
+@together()
 def find(config: DictConfig, tests: Mapping[str, DictConfig]) -> dict[str, RangeTest]:
     """Run the tests, draw and report them in Hydra's folder of the run; return what each found.
 
@@ -53,7 +55,6 @@ def find(config: DictConfig, tests: Mapping[str, DictConfig]) -> dict[str, Range
 
     Raises:
         FileExistsError: If the folder holds a run already.
-        ValueError: If a sweep asks for runs of several processes.
     """
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -110,7 +111,7 @@ def _is_first() -> bool:
 
 def _refuse_early(config: DictConfig, folder: Path) -> None:
     # What a group refuses it refuses now, in its own name, and not when several tests are done.
-    trainer = instantiate(
+    instantiate(
         config.trainer, default_root_dir=folder, logger=False, enable_checkpointing=False, _convert_="all"
     )
     waiting(config)
@@ -119,7 +120,6 @@ def _refuse_early(config: DictConfig, folder: Path) -> None:
         LRRangeTest(**options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"range_test: {error}") from error
-    refuse_sweep_of_processes(trainer)
 
 
 def _report(

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
@@ -23,6 +22,7 @@ from . import pictures, report
 from .building import build_task
 from .evaluation import evaluate, samples
 from .log import MetricsFile
+from .processes import together
 from .resume import CHECKPOINT, CONFIG, set_aside
 from .scaling import schedule_of
 from .terminal import Bar, console, quiet
@@ -46,12 +46,12 @@ class Parts:
     range_test: LRRangeTest | None
 
 
+@together()
 def run(config: DictConfig) -> float:
     """Train, test and report in Hydra's folder of the run; return the ensemble's accuracy.
 
     Raises:
         FileExistsError: If the folder holds a run already.
-        ValueError: If a sweep asks for runs of several processes.
     """
     began = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -61,7 +61,6 @@ def run(config: DictConfig) -> float:
         claim(folder, composed)
     with quiet():
         parts = build(config, folder)
-        refuse_sweep_of_processes(parts.trainer)
         if resumed:
             take_over(folder, composed)
         checkpoint = folder / CHECKPOINT if resumed else None
@@ -177,20 +176,6 @@ def claim(folder: Path, composed: dict[str, Any]) -> None:
     if keys is not None and not composed.keys() <= keys:
         raise FileExistsError(f"hydra.run.dir={shown(folder)}: holds another {file.name}; choose another folder")
     OmegaConf.save(OmegaConf.create(composed), file)
-
-
-def refuse_sweep_of_processes(trainer: pl.Trainer) -> None:
-    """Refuse a trainer of several processes in a sweep.
-
-    Raises:
-        ValueError: If it is one.
-    """
-    # Lightning starts the other processes with this command line, `-m` and all: each would run the sweep again.
-    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1:
-        raise ValueError(
-            f"trainer.devices={trainer.num_devices}: a sweep (-m) has one process a run; "
-            "pass trainer.devices=1, or run the commands one by one"
-        )
 
 
 def shown(folder: Path) -> str:

@@ -13,22 +13,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from . import schema
 from .errors import one_line
+from .launch import command
 from .resume import take_up
 from .schema.checks import check
 
 # Absolute, so that the command works from any folder.
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
-schema.register()
 
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@command(CONF, "train")
 def main(config: DictConfig) -> float:
     """Run what the command line composed; return the ensemble's accuracy, for a sweep to maximise."""
     with one_line():

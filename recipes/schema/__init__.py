@@ -14,6 +14,7 @@ import shlex
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from .. import run_id
 from . import data, loggers, models, optimizers, places, runs, schedules
 
 _GROUPS = {"data": data, "model": models, "optimizer": optimizers, "schedule": schedules, "logger": loggers}
@@ -29,11 +30,13 @@ SCHEMAS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra, and ``${recipe_command:train}``, which tells how a recipe is started.
+    """Make the schemas known to Hydra, and ``${recipe_command:train}``, which tells how a recipe is started; with those of
+    `recipes.run_id`.
 
     In a group of their own: beside the YAML files they would be listed as options where somebody mistypes one.
     """
     OmegaConf.register_new_resolver("recipe_command", lambda recipe: shlex.join(places.command(recipe)), replace=True)
+    run_id.register()
     store = ConfigStore.instance()
     for path, schema in SCHEMAS.items():
         group, name = path.rsplit("/", 1)

@@ -1,0 +1,110 @@
+"""What a sweep leaves behind of the jobs that failed, and what is said of them at its end.
+
+Jobs run in other processes, or on other machines: all that they and the sweep have in common is the sweep's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+FAILED = "failed.json"
+
+# In the environment, so that jobs in other processes know whose they are.
+_SWEEP = "LIGHTNING_LR_SWEEP"
+
+_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed.
+
+    Args:
+        job: Its number in the sweep.
+        overrides: What it was composed of.
+        error: What went wrong, in one line.
+        traceback: Where.
+        sweep: Which sweep it was of: another one may have had the same folder.
+    """
+
+    job: int
+    overrides: tuple[str, ...]
+    error: str
+    traceback: str
+    sweep: str
+
+    def __str__(self) -> str:
+        return f"job {self.job} ({shlex.join(self.overrides) or 'no overrides'}): {self.error}"
+
+
+class Watch(Callback):
+    """Notes where the sweep of this process is; an entry of `hydra.callbacks`."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before the first job, in the process that the sweep was started in."""
+        global _folder
+        _folder = Path(config.hydra.sweep.dir).absolute()
+        os.environ[_SWEEP] = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in one line: a refusal as it stands, anything else with its kind."""
+    line = " ".join(str(error).split())
+    known = type(error).__name__ in ("CompactHydraException", "JobError")
+    return line if known and line else f"{type(error).__name__}: {line}".rstrip(": ")
+
+
+def record(folder: Path, job: int, overrides: Sequence[str], error: BaseException) -> Failure:
+    """Write ``failed.json`` into the folder of a job and return what it holds."""
+    trace = "".join(traceback.format_exception(error))
+    failure = Failure(job, tuple(overrides), describe(error), trace, os.environ.get(_SWEEP, ""))
+    (folder / FAILED).write_text(f"{json.dumps(asdict(failure), indent=2)}\n")
+    return failure
+
+
+def recorded(folder: Path) -> Failure | None:
+    """Return what the folder of a job says of its failure; None where it did not fail."""
+    file = folder / FAILED
+    if not file.exists():
+        return None
+    found = json.loads(file.read_text())
+    return Failure(**found | {"overrides": tuple(found["overrides"])})
+
+
+def summary() -> tuple[bool, str]:
+    """Return whether a job of the sweep that this process has started failed, and what there is to say at its end.
+
+    No words where there was no sweep, or where it came to no job.
+    """
+    if _folder is None:
+        return False, ""
+    sweep = os.environ[_SWEEP]
+    found = [recorded(file.parent) for file in _folder.rglob(FAILED)]
+    failures = sorted((each for each in found if each and each.sweep == sweep), key=lambda each: each.job)
+    where = {each.job: file.parent for file in _folder.rglob(FAILED) if (each := recorded(file.parent))}
+    jobs = len(list(_folder.rglob(".hydra")))
+    if not failures:
+        return False, f"{_count(jobs)}, none failed; all of it is in {_shown(_folder)}" if jobs else ""
+    lines = [f"{len(failures)} of {_count(jobs)} failed; the others are in {_shown(_folder)}"]
+    return True, "\n  ".join([*lines, *(f"{each}; see {_shown(where[each.job])}/{FAILED}" for each in failures)])
+
+
+def _count(jobs: int) -> str:
+    return f"{jobs} job{'' if jobs == 1 else 's'}"
+
+
+def _shown(folder: Path) -> Path:
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
