@@ -27,7 +27,7 @@ def build_model(config: DictConfig, datamodule: pl.LightningDataModule) -> nn.Mo
         ValueError: If the target is missing or cannot be imported, or needs what the data do not tell.
         TypeError: If it is nothing to call, or returns no module.
     """
-    for name in sorted(OmegaConf.missing_keys(config)):
+    for name in (each for each in map(str, config) if OmegaConf.is_missing(config, each)):
         example = {"_target_": "my_package.MyNet", "name": "resnet18"}.get(name, "...")
         raise ValueError(f"model.{name}: missing; pass model.{name}={example}")
     target = config._target_
