@@ -51,8 +51,8 @@ class Table(InMemoryData):
         self,
         path: str,
         target: str,
-        categorical: Sequence[str] = (),
-        ignored: Sequence[str] = (),
+        categorical: Sequence[str] | None = None,
+        ignored: Sequence[str] | None = None,
         missing: str = "error",
         delimiter: str = ",",
         batch_size: int = 64,
@@ -67,6 +67,7 @@ class Table(InMemoryData):
         check_size("test_size", test_size)
         if missing not in _WAYS:
             raise ValueError(f"missing={missing!r}: there is no such way; choose from {', '.join(_WAYS)}")
+        categorical, ignored = list(categorical or ()), list(ignored or ())
         columns = read(path, delimiter)
         for name, wanted in {"target": [target], "categorical": categorical, "ignored": ignored}.items():
             for column in wanted:
@@ -79,7 +80,7 @@ class Table(InMemoryData):
             raise ValueError(f"target={target!r}: row {row + 2} of {path} has no class; fill it in or delete the row")
         features = {name: cells for name, cells in columns.items() if name not in ignored}
         if not features:
-            raise ValueError(f"ignored={list(ignored)!r}: no column is left to learn from; ignore less")
+            raise ValueError(f"ignored={ignored!r}: no column is left to learn from; ignore less")
         for name, cells in features.items():
             row = _first_missing(cells)
             if missing == "error" and row is not None:
