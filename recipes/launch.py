@@ -33,8 +33,8 @@ from .schema import places
 
 Task: TypeAlias = Callable[[DictConfig], float | None]
 
-# Those that go on after a job whose result is no number. Others are told by an exception, and have an answer of their own.
-_SWEEPERS = (
+# Those that go on after a job whose result is no number. Others are told by an exception: what follows is theirs to say.
+_GO_ON = (
     "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
     "hydra_plugins.lightning_lr_random.RandomSweeper",
 )
@@ -108,7 +108,7 @@ def _job_of_a_sweep(task: Task, config: DictConfig, recipe: str) -> float | None
             print(f"! {failure}", file=sys.stderr, flush=True)
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 print(failure.traceback, file=sys.stderr, flush=True)
-        if job.sweeper._target_ in _SWEEPERS:
+        if job.sweeper._target_ in _GO_ON:
             return math.nan
         # Nothing but words: it may have to travel to another process.
         raise RuntimeError(failure.error) from None

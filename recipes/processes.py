@@ -1,7 +1,7 @@
 """The processes of one run, which end together: with one error in one line, at once, and with an exit code that tells.
 
-Lightning starts them, and looks every five seconds whether one has died; then it kills all of them, its own first process
-too: exit code 137, and nothing put away. And it kills none when the first process itself fails.
+Lightning starts them, and looks every five seconds whether one has died; then it kills them all, the first one too: exit
+code 137, and nothing put away. And it kills none when the first process itself fails.
 """
 
 from __future__ import annotations

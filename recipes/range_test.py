@@ -111,9 +111,7 @@ def _is_first() -> bool:
 
 def _refuse_early(config: DictConfig, folder: Path) -> None:
     # What a group refuses it refuses now, in its own name, and not when several tests are done.
-    instantiate(
-        config.trainer, default_root_dir=folder, logger=False, enable_checkpointing=False, _convert_="all"
-    )
+    instantiate(config.trainer, default_root_dir=folder, logger=False, enable_checkpointing=False, _convert_="all")
     waiting(config)
     options = {str(name): value for name, value in config.range_test.items() if not str(name).startswith("_")}
     try:

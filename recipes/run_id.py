@@ -42,8 +42,8 @@ def run_id() -> str:
     """Return what all processes of a run agree on: by SLURM, by torchrun, or else the time.
 
     `srun` tells its processes a job and a step, `torchrun` an id if it was given one. Without, it is the time at which
-    torchrun was started, which the processes of one machine read from their parent. What a scheduler starts a second time
-    is another run.
+    torchrun was started, which the processes of one machine read from their parent. What is started a second time by
+    its scheduler is another run.
     """
     if _srun_tasks() > 1:
         again = os.environ.get("SLURM_RESTART_COUNT", "0")
@@ -75,9 +75,9 @@ def started_outside() -> bool:
 
 def of_rank() -> str:
     """Return what tells apart a file of this process from the first one's: nothing in the first."""
-    if is_first() or not started_outside():
-        return ""
-    return f"-rank-{os.environ['SLURM_PROCID'] if _srun_tasks() > 1 else os.environ.get('RANK', '')}"
+    # A process that Lightning has started has a name of its own from it.
+    rank = os.environ["SLURM_PROCID"] if _srun_tasks() > 1 else os.environ.get("RANK", "0")
+    return "" if rank == "0" else f"-rank-{rank}"
 
 
 def _srun_tasks() -> int:
@@ -94,7 +94,7 @@ def _again(count: str) -> str:
 def _start_of(process: int) -> str:
     """The time at which a process was started, as text that is the same for whoever asks."""
     try:
-        # After the name, which is in brackets and may hold anything: the 20th number is in ticks since the machine's start.
+        # After the name, which is in brackets and may hold anything; in ticks since the machine was started.
         ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
         booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     except FileNotFoundError:

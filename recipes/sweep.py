@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -33,7 +33,7 @@ class Failure:
 
     Args:
         job: Its number in the sweep.
-        overrides: What it was composed of.
+        overrides: What it does not have in common with the other jobs.
         error: What went wrong, in one line.
         traceback: Where.
         sweep: Which sweep it was of: another one may have had the same folder.
@@ -46,7 +46,8 @@ class Failure:
     sweep: str
 
     def __str__(self) -> str:
-        return f"job {self.job} ({shlex.join(self.overrides) or 'no overrides'}): {self.error}"
+        own = f" ({shlex.join(self.overrides)})" if self.overrides else ""
+        return f"job {self.job}{own}: {self.error}"
 
 
 class Watch(Callback):
@@ -56,7 +57,8 @@ class Watch(Callback):
         """Before the first job, in the process that the sweep was started in."""
         global _folder
         _folder = Path(config.hydra.sweep.dir).absolute()
-        os.environ[_SWEEP] = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        os.environ[_SWEEP] = json.dumps({"name": name, "said": list(config.hydra.overrides.task)})
 
 
 def describe(error: BaseException) -> str:
@@ -69,7 +71,10 @@ def describe(error: BaseException) -> str:
 def record(folder: Path, job: int, overrides: Sequence[str], error: BaseException) -> Failure:
     """Write ``failed.json`` into the folder of a job and return what it holds."""
     trace = "".join(traceback.format_exception(error))
-    failure = Failure(job, tuple(overrides), describe(error), trace, os.environ.get(_SWEEP, ""))
+    ours = _ours()
+    # What is the same for all jobs says nothing of this one.
+    own = tuple(each for each in overrides if each not in ours["said"])
+    failure = Failure(job, own, describe(error), trace, ours["name"])
     (folder / FAILED).write_text(f"{json.dumps(asdict(failure), indent=2)}\n")
     return failure
 
@@ -90,15 +95,19 @@ def summary() -> tuple[bool, str]:
     """
     if _folder is None:
         return False, ""
-    sweep = os.environ[_SWEEP]
-    found = [recorded(file.parent) for file in _folder.rglob(FAILED)]
-    failures = sorted((each for each in found if each and each.sweep == sweep), key=lambda each: each.job)
-    where = {each.job: file.parent for file in _folder.rglob(FAILED) if (each := recorded(file.parent))}
+    sweep = _ours()["name"]
+    found = {file: each for file in _folder.rglob(FAILED) if (each := recorded(file.parent)) and each.sweep == sweep}
+    failures = sorted(found.items(), key=lambda each: each[1].job)
     jobs = len(list(_folder.rglob(".hydra")))
     if not failures:
         return False, f"{_count(jobs)}, none failed; all of it is in {_shown(_folder)}" if jobs else ""
     lines = [f"{len(failures)} of {_count(jobs)} failed; the others are in {_shown(_folder)}"]
-    return True, "\n  ".join([*lines, *(f"{each}; see {_shown(where[each.job])}/{FAILED}" for each in failures)])
+    return True, "\n  ".join([*lines, *(f"{each}; see {_shown(file)}" for file, each in failures)])
+
+
+def _ours() -> dict[str, Any]:
+    """The sweep that this process works for."""
+    return cast(dict[str, Any], json.loads(os.environ.get(_SWEEP, '{"name": "", "said": []}')))
 
 
 def _count(jobs: int) -> str:

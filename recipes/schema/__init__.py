@@ -30,10 +30,9 @@ SCHEMAS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra, and ``${recipe_command:train}``, which tells how a recipe is started; with those of
-    `recipes.run_id`.
+    """Make the schemas known to Hydra, ``${recipe_command:train}``, which tells how to start a recipe, and `run_id`'s.
 
-    In a group of their own: beside the YAML files they would be listed as options where somebody mistypes one.
+    The schemas in a group of their own: beside the YAML files they would be listed as options where somebody mistypes one.
     """
     OmegaConf.register_new_resolver("recipe_command", lambda recipe: shlex.join(places.command(recipe)), replace=True)
     run_id.register()
