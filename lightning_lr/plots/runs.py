@@ -156,7 +156,9 @@ def _draw(panel: Axes, band: _Band | None, index: int, label: str) -> None:
     color, dashes = look(index)
     few = band is not None and len(band.places) <= _MARKED_TO
     # Of a kind without such a reading, a line without a point: the legend is the same in all panels.
-    (line,) = panel.plot(band.places if band else [], band.mean if band else [], color=color, linewidth=1.6, label=label)
+    (line,) = panel.plot(
+        band.places if band else [], band.mean if band else [], color=color, linewidth=1.6, label=label
+    )
     line.set(linestyle=(0, dashes), marker="o" if few else "", markersize=3, zorder=3)
     if band is not None and band.runs > 1:
         panel.fill_between(band.places, band.low, band.high, color=color, alpha=0.15, linewidth=0, zorder=2)
@@ -177,8 +179,15 @@ def _set_scale(panel: Axes, bands: Sequence[_Band], name: str, *, magnitudes: bo
         return
     looked_at = [mean.max() for mean in means] if magnitudes else [*np.concatenate(means)]
     if min(looked_at) > 0 and max(looked_at) > LOG_FROM * min(looked_at):
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         panel.set_yscale("log")
         panel.set_ylabel(f"{name}\n(log scale)", fontsize=10)
+        panel.yaxis.set_major_locator(
+            LogLocator(subs=(1.0, 2.0, 5.0) if max(looked_at) < 200 * min(looked_at) else (1.0,))
+        )
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_major_formatter("{x:.9g}")
         if magnitudes:  # the ends of schedules, far below, would take most of the axis
             panel.set_ylim(min(looked_at) / LOG_FROM, 2 * max(looked_at))
 

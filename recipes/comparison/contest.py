@@ -89,7 +89,8 @@ def in_words(groups: Sequence[Group], contests: Sequence[Contest], measure: Meas
     if against.p is None:
         doubt = f"Whether that difference ({lead}) is more than noise is not known: {against.test}."
         return f"{extreme} {measure.name}: {leader}; {following}. {doubt}"
-    interval = f"95 % interval {measure.difference(against.low)} to {measure.difference(against.high)}"
+    low = measure.difference(against.low).partition(" ")[0]
+    interval = f"95 % interval {low} to {measure.difference(against.high)}"
     how = f"{lead}, {interval}, p {_p(against.p)} by {against.test}"
     if against.verdict == "worse":
         return f"Best by {measure.name}: {leader}; {following}. The difference is more than noise: {how}."

@@ -10,7 +10,9 @@ from functools import cache
 from itertools import chain, count
 from typing import Any
 
-from .reading import Run
+from ..schema import SCHEMAS
+from ..schema.places import here
+from .reading import Run, readable
 
 ABSENT = "(not there)"
 
@@ -91,13 +93,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and value:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = _ours(value) if key == _TARGET and isinstance(value, str) else value
+            flat[f"{prefix}{key}"] = here(value) if key == _TARGET and isinstance(value, str) else value
     return flat
-
-
-def _ours(target: str) -> str:
-    # Of an installed wheel and of a clone, the same class.
-    return target.removeprefix("lightning_lr.") if target.startswith("lightning_lr.recipes.") else target
 
 
 def _of_training(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,19 +166,17 @@ def _shown(key: str, value: Any) -> str:
         text = value.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or value
     else:
         text = json.dumps(value)
-    text = " ".join(text.split())
+    text = readable(text)
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
 
 
 @cache
 def _options() -> Mapping[tuple[str, str], str]:
     """The names of this recipe's own options, by their group and class, where the class tells them."""
-    from ..schema import SCHEMAS
-
     options: dict[tuple[str, str], list[str]] = {}
     for path, schema in SCHEMAS.items():
         _, _, name = path.partition("/")
         group, _, option = name.partition("/")
         if target := vars(schema).get(_TARGET):
-            options.setdefault((group, _ours(target)), []).append(option)
+            options.setdefault((group, target), []).append(option)
     return {key: names[0] for key, names in options.items() if len(names) == 1}

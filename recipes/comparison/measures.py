@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import cast
 
 from .grouping import Group
 from .reading import Run
@@ -41,7 +42,8 @@ class Measure:
             return run.scores[self.key]
         if self.key in ("steps_to_target", "seconds_to_target"):
             return None if target is None else getattr(reach(run, target), self.key.partition("_")[0])
-        return float(getattr(run, self.key))
+        value = getattr(run, self.key)
+        return None if value is None else float(value)
 
     def written(self, value: float) -> str:
         """Return a figure as it stands below its heading.
@@ -66,7 +68,9 @@ class Measure:
         if not found.n:
             return "-"
         mean = self.written(found.mean)
-        return mean if found.sd is None else f"{mean} ± {self.written(found.sd)}"
+        # Runs of one length are the rule, and no measurement.
+        without = found.sd is None or (self.key == "steps" and found.sd == 0)
+        return mean if without else f"{mean} ± {self.written(cast(float, found.sd))}"
 
     def told(self, found: Summary) -> str:
         """Return the same in a sentence: with its unit and n."""
@@ -84,7 +88,8 @@ MEASURES = {
         Measure("ensemble.ece", "ECE of the ensemble", "ECE %", 2, share=True),
         Measure("last.ece", "ECE of the last model", "ECE of the last %", 2, share=True),
         Measure("steps", "number of updates", "updates", unit=" updates"),
-        Measure("seconds", "time", "seconds", 1, unit=" s"),
+        Measure("seconds", "time of the whole run", "seconds", 1, unit=" s"),
+        Measure("fit_seconds", "time of the fit", "seconds of fit", 1, unit=" s"),
         Measure("steps_to_target", "number of updates to the target", "updates to target", unit=" updates"),
         Measure("seconds_to_target", "time to the target", "seconds to target", 1, unit=" s"),
     )

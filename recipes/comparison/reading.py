@@ -58,7 +58,8 @@ class Run:
         scores: On the test set, by ``ensemble.accuracy`` and so on.
         members: How many snapshots are in the ensemble.
         steps: Optimizer updates.
-        seconds: Of the fit where it was timed by itself, else of the whole run.
+        seconds: Of the whole run: data, fit, tests. Of a run that was resumed, since then.
+        fit_seconds: Of the fit, from its first start on; None where it was not timed by itself.
         curves: What it has logged.
         overrides: Those of its command line; None where they are not known.
         device: What it ran on; None where it does not say.
@@ -72,6 +73,7 @@ class Run:
     members: int
     steps: int
     seconds: float
+    fit_seconds: float | None = None
     curves: Curves = field(default_factory=Curves)
     overrides: tuple[str, ...] | None = None
     device: str | None = None
@@ -130,7 +132,7 @@ def find(named: Sequence[str], here: Path) -> Found:
         try:
             runs.append(_run(folder, names[folder], curves))
         except (OSError, ValueError, RecursionError) as error:
-            broken.append(f"{names[folder]}/{RESULT}: {' '.join(str(error).split())}")
+            broken.append(f"{names[folder]}/{RESULT}: {readable(str(error))}")
             continue
         if lacks:
             doubts.append(f"{names[folder]}: {lacks}: it has no curves")
@@ -150,7 +152,7 @@ def _root(said: str, here: Path) -> Path:
 
 def _below(root: Path, broken: list[str]) -> Iterator[tuple[Path, frozenset[str]]]:
     def tell(error: OSError) -> None:
-        broken.append(f"{Path(error.filename or root).name}: cannot be looked into ({error.strerror})")
+        broken.append(f"{readable(Path(error.filename or root).name)}: cannot be looked into ({error.strerror})")
 
     for folder, below, files in os.walk(root, onerror=tell):
         yield Path(folder), frozenset([*files, *below])
@@ -177,7 +179,17 @@ def _names(folders: Sequence[Path], here: Path) -> dict[Path, str]:
     outside = [folder for folder in folders if not folder.is_relative_to(here)]
     above = Path(os.path.commonpath(outside)).parent if outside else here
     names = {folder: folder.relative_to(above if folder in set(outside) else here).as_posix() for folder in folders}
-    return {folder: here.name if name == "." else name for folder, name in names.items()}
+    return {folder: readable(here.name if name == "." else name) for folder, name in names.items()}
+
+
+def readable(text: str) -> str:
+    r"""Return a text of somebody's in one line, without what a terminal takes for a command.
+
+    Example:
+        >>> readable("run\x1b[2J\n7")
+        'run�[2J 7'
+    """
+    return "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split()))
 
 
 def _curves(folder: Path) -> tuple[Curves, str]:
@@ -188,7 +200,7 @@ def _curves(folder: Path) -> tuple[Curves, str]:
         return Curves(), "no metrics.csv"
     # A line that was cut has too few values or too many, or half a number.
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        return Curves(), f"metrics.csv cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+        return Curves(), f"metrics.csv cannot be read ({readable(str(error)) or type(error).__name__})"
     rates: dict[int, float] = {}
     for name, series in logged.items():
         if name.startswith("lr-") and not name.endswith(("-momentum", "-weight_decay")):
@@ -224,11 +236,12 @@ def _run(folder: Path, name: str, curves: Curves) -> Run:
         scores,
         members=len(result["members"]) if isinstance(result.get("members"), list) else 0,
         steps=int(steps),
-        seconds=_number(result.get("seconds") if fit is None else fit, "seconds"),
+        seconds=_number(result.get("seconds"), "seconds"),
+        fit_seconds=None if fit is None else _number(fit, "fit_seconds"),
         curves=curves,
         overrides=_overrides(folder),
-        device=device if isinstance(device, str) else None,
-        versions={str(key): str(value) for key, value in _mapping(result.get("versions")).items()},
+        device=readable(device) if isinstance(device, str) else None,
+        versions={readable(str(key)): readable(str(value)) for key, value in _mapping(result.get("versions")).items()},
         found={str(key): _number(value, f"found.{key}") for key, value in _mapping(result.get("found")).items()},
     )
 
@@ -254,4 +267,5 @@ def _overrides(folder: Path) -> tuple[str, ...] | None:
         said = safe_load((folder / ".hydra" / "overrides.yaml").read_text())
     except (OSError, ValueError, YAMLError, RecursionError):
         return None
-    return tuple(said) if isinstance(said, list) and all(isinstance(each, str) for each in said) else None
+    words = isinstance(said, list) and all(isinstance(each, str) for each in said)
+    return tuple(map(readable, said)) if words else None

@@ -11,23 +11,27 @@ from .grouping import Group
 from .measures import MEASURES, Measure
 from .study import Study
 
-# In two tables, for all in one is twice as wide as a terminal.
-_SCORES = ("ensemble.accuracy", "last.accuracy", "ensemble.nll", "ensemble.ece")
-_COSTS = ("steps", "seconds", "steps_to_target", "seconds_to_target")
+# In two tables, each as wide as a terminal of 80 columns.
+_SCORES = ("ensemble.accuracy", "last.accuracy", "ensemble.nll")
+_REST = ("ensemble.ece", "steps", "seconds", "fit_seconds", "steps_to_target", "seconds_to_target")
 
 
 def tables(study: Study) -> list[Table]:
-    """Return the table of scores and that of what they cost, the best group first.
+    """Return the table of scores, and that of calibration and cost, the best group first.
 
     A figure is the mean over seeds, with its standard deviation where there are several.
     """
     # What the order is by is in it, whatever it is.
-    scores = [*_SCORES, *({study.measure.key} - {*_SCORES, *_COSTS})]
-    title = f"Test scores, mean ± standard deviation over seeds; by {study.measure.name}"
-    first = _table(title, study, scores, with_standing=True)
-    costs = [key for key in _COSTS if key in {each.key for each in study.measures()}]
-    second = _table("What they cost", study, costs, with_standing=False)
-    return [first, second]
+    first = [*_SCORES, *({study.measure.key} - {*_SCORES, *_REST})]
+    there = {measure.key for measure in study.measures()}
+    second = [key for key in _REST if key in there]
+    if "fit_seconds" in there:
+        second.remove("seconds")
+    title = f"Test scores, mean ± standard deviation over seeds, by {study.measure.name}"
+    return [
+        _table(title, study, "against the first", study.standings, first),
+        _table("Calibration and cost", study, "members", [members(group) for group in study.groups], second),
+    ]
 
 
 def cell(study: Study, group: Group, measure: Measure) -> str:
@@ -40,21 +44,17 @@ def cell(study: Study, group: Group, measure: Measure) -> str:
     return measure.spread(found)
 
 
-def _table(title: str, study: Study, keys: Sequence[str], *, with_standing: bool) -> Table:
+def _table(title: str, study: Study, heading: str, beside: Sequence[str], keys: Sequence[str]) -> Table:
     made = Table(title=Text(title), title_justify="left", title_style="bold")
-    made.add_column("group", overflow="fold", min_width=14)
+    made.add_column("group", overflow="fold", min_width=12)
     made.add_column("n", justify="right", no_wrap=True)
-    if with_standing:
-        made.add_column("against the first" if len(study.groups) > 1 else "")
-    else:
-        made.add_column("members", justify="right")
+    made.add_column(heading)
     measures = [MEASURES[key] for key in keys]
     for measure in measures:
         made.add_column(measure.heading, justify="right")
-    for place, (group, standing) in enumerate(zip(study.groups, study.standings, strict=True)):
-        beside = standing if with_standing else members(group)
+    for place, (group, word) in enumerate(zip(study.groups, beside, strict=True)):
         # As text: a label in brackets would be taken for a style.
-        cells = [group.label, str(len(group.runs)), beside, *(cell(study, group, measure) for measure in measures)]
+        cells = [group.label, str(len(group.runs)), word, *(cell(study, group, measure) for measure in measures)]
         made.add_row(*map(Text, cells), style="bold" if place == 0 and len(study.groups) > 1 else "")
     return made
 
