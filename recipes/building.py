@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from .decay import MakeOptimizer
 from .models.building import build_model
+from .schema.checks import require_complete
 from .task import Classifier
 
 
@@ -55,9 +56,10 @@ def build_optimizer(config: DictConfig) -> MakeOptimizer:
         config: One of `conf/optimizer`.
 
     Raises:
-        ValueError: If the optimizer refuses an argument.
+        ValueError: If the target is missing, or the optimizer refuses an argument.
         TypeError: If it does not know one.
     """
+    require_complete(config, "optimizer", _target_="torch.optim.NAdam")
     composed = instantiate(config, _convert_="all")
     # `betas` is a tuple to torch; OmegaConf knows lists alone.
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in composed.keywords.items()}

@@ -9,8 +9,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
+
+from ..schema.checks import require_complete
 
 FROM_DATA = ("channels", "num_classes", "shape")
 """What a model may ask of the data, by the name of its argument."""
@@ -27,9 +29,7 @@ def build_model(config: DictConfig, datamodule: pl.LightningDataModule) -> nn.Mo
         ValueError: If the target is missing or cannot be imported, or needs what the data do not tell.
         TypeError: If it is nothing to call, or returns no module.
     """
-    for name in (each for each in map(str, config) if OmegaConf.is_missing(config, each)):
-        example = {"_target_": "my_package.MyNet", "name": "resnet18"}.get(name, "...")
-        raise ValueError(f"model.{name}: missing; pass model.{name}={example}")
+    require_complete(config, "model", _target_="my_package.MyNet", name="resnet18", depth="20")
     target = config._target_
     named = _signature(target)
     told = {}

@@ -40,3 +40,24 @@ def check(config: DictConfig) -> None:
                     f"{prefix}{key}={node[key]!r}: neither a number nor {AUTO}; "
                     f"pass a number above 0, or {AUTO} for a range test before the fit"
                 )
+
+
+def require_complete(section: DictConfig, group: str, **examples: str) -> None:
+    """Refuse a section with a value that has to be given and was not.
+
+    Args:
+        section: Of a group.
+        group: Its name.
+        examples: What to pass, by key.
+
+    Raises:
+        ValueError: If there is one.
+
+    Example:
+        >>> require_complete(OmegaConf.create({"name": "???"}), "model", name="resnet18")
+        Traceback (most recent call last):
+        ValueError: model.name: missing; pass model.name=resnet18
+    """
+    for key in map(str, section):
+        if OmegaConf.is_missing(section, key):
+            raise ValueError(f"{group}.{key}: missing; pass {group}.{key}={examples.get(key, '...')}")
