@@ -31,13 +31,24 @@ TYPED = [(group, option) for group, option in OPTIONS if group not in ALL_OVER]
 LEFT_OUT = {
     "recipes.log.MetricsFile": {"save_dir"},
     "recipes.models.small_cnn.SmallCNN": {"channels", "num_classes"},
+    "recipes.models.mlp.MLP": {"shape", "num_classes"},
+    "recipes.models.resnet9.ResNet9": {"channels", "num_classes"},
+    "recipes.models.cifar_resnet.CifarResNet": {"channels", "num_classes"},
+    "recipes.models.wide_resnet.WideResNet": {"channels", "num_classes"},
+    "recipes.models.from_torchvision.from_torchvision": {"channels", "num_classes", "shape", "options"},
     "lightning_lr.SnapshotCheckpoint": {"dirpath", "optimizer", "on_existing"},
     "lightning_lr.lr_range_test": {
         *("module", "train_dataloaders", "val_dataloaders", "datamodule", "trainer_kwargs"),
         "optimizer",
     },
 }
-CONFIGURED = [each for each in SCHEMAS.values() if hasattr(each, "_target_")] + [
+# Without which an option is nothing yet.
+NEEDED = {
+    ("model", "custom"): ["model._target_=recipes.models.small_cnn.SmallCNN", "+model.width=3"],
+    ("model", "torchvision"): ["model.name=mobilenet_v3_small"],
+    ("optimizer", "custom"): ["optimizer._target_=torch.optim.NAdam", "+optimizer.weight_decay=0.01"],
+}
+CONFIGURED = [each for each in SCHEMAS.values() if getattr(each, "_target_", MISSING) != MISSING] + [
     runs.Snapshots,
     runs.RangeTest,
     runs.Checkpoint,
@@ -68,7 +79,7 @@ def test_no_option_is_out_of_reach():
 
 @pytest.mark.parametrize(("group", "option"), TYPED)
 def test_option_composes_typed_and_instantiates(group, option, composed, tmp_path):
-    config = composed(f"{group}={option}")
+    config = composed(f"{group}={option}", *NEEDED.get((group, option), []))
     assert dataclasses.is_dataclass(OmegaConf.get_type(config[group])), f"{group}/{option}.yaml extends no schema"
     assert not OmegaConf.missing_keys(config)
     parts = build(config, tmp_path)
@@ -79,7 +90,8 @@ def test_option_composes_typed_and_instantiates(group, option, composed, tmp_pat
     parts.datamodule.setup("fit")
     images, _ = parts.datamodule.train[0]
     assert parts.module.eval()(images[None]).shape == (1, parts.datamodule.num_classes)
-    assert parts.module.configure_optimizers().param_groups[0]["momentum"] == 0.9
+    used = parts.module.configure_optimizers().param_groups[0]
+    assert (used["betas"][0] if "betas" in used else used["momentum"]) == 0.9
 
 
 @pytest.mark.parametrize("option", sorted(option for group, option in OPTIONS if group == "debug"))
