@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from recipes.models.mlp import MLP
 from recipes.models.small_cnn import SmallCNN
 from recipes.task import Classifier
 
@@ -58,6 +59,45 @@ def test_logs_the_loss_of_each_update_and_the_validation_of_each_epoch(tmp_path)
         logits = task(images)
     assert validations[-1]["val/loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert validations[-1]["val/accuracy"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+
+
+def test_labels_are_smoothed_in_the_training_loss_and_nowhere_else():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    task = Classifier(nn.Identity(), torch.optim.SGD, num_classes=4, label_smoothing=0.2)
+    logged = {}
+    task.log = lambda name, value, **_: logged.update({name: value})
+    loss = task.training_step((logits, labels), 0)
+    # Szegedy et al. 2016: a fifth of the label goes to all four classes alike.
+    target = 0.8 * F.one_hot(labels, 4) + 0.2 / 4
+    assert loss.item() == pytest.approx(-(target * logits.log_softmax(1)).sum(1).mean().item(), rel=1e-6)
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, labels, label_smoothing=0.2).item(), rel=1e-6)
+    task.validation_step((logits, labels), 0)
+    assert logged["val/loss"].item() == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+
+
+def test_rows_of_a_table_are_classified_too(tmp_path):
+    torch.manual_seed(0)
+    rows = torch.randn(40, 5)
+    loader = DataLoader(TensorDataset(rows, (rows[:, 0] > 0).long()), batch_size=20)
+    task = Classifier(MLP((5,), 2, hidden=(8,)), lambda groups: torch.optim.Adam(groups, lr=0.05), num_classes=2)
+    trainer = pl.Trainer(
+        max_epochs=30,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(task, loader, loader)
+    assert trainer.callback_metrics["val/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_label_is_never_smoothed_away(value):
+    with pytest.raises(ValueError, match=f"^label_smoothing={value!r}: "):
+        Classifier(nn.Identity(), torch.optim.SGD, num_classes=4, label_smoothing=value)
 
 
 def test_small_cnn_normalises_by_batch_and_returns_logits():
