@@ -61,18 +61,27 @@ def _values(config: DictConfig, name: str) -> list[float]:
 def trained_alike(config: DictConfig) -> dict[str, str]:
     """Return the overrides with which `recipes.train` trains as this test did, by key; its own momentum among them.
 
-    Training has its momentum from the schedule where that cycles it, else from the optimizer.
+    Training has its momentum from the schedule where that cycles it, else from the optimizer. A rate that was measured on
+    all processes is not to be scaled for them again.
     """
     name = varied(config)
     alike = {} if name is None else {_KEYS[name]: OmegaConf.select(config, _KEYS[name])}
     momentum = alike.pop(_MOMENTUM, config.range_test.momentum)
     if momentum is not None and not config.schedule.get("cycle_momentum", False):
-        alike["optimizer.momentum"] = momentum
+        alike |= _of_optimizer(config.optimizer, momentum)
     elif momentum is not None:
         alike["schedule.base_momentum"] = momentum
         if momentum > config.schedule.max_momentum:
             alike["schedule.max_momentum"] = momentum
+    if config.scale_lr:
+        alike["scale_lr"] = "false"
     return {key: str(value) for key, value in alike.items()}
+
+
+def _of_optimizer(optimizer: DictConfig, momentum: float) -> dict[str, object]:
+    if "betas" in optimizer:
+        return {"optimizer.betas": f"[{momentum},{optimizer.betas[1]}]"}
+    return {"optimizer.momentum": momentum}
 
 
 def _label(name: str, value: float) -> str:

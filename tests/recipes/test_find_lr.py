@@ -136,6 +136,9 @@ def test_what_cannot_be_compared_is_refused(overrides, said, composed):
             ["over.batch_size=[32,128]", "range_test.momentum=0.8"],
             {"data.batch_size": "128", "optimizer.momentum": "0.8"},
         ),
+        (["range_test.momentum=0.8", "optimizer=adamw"], {"optimizer.betas": "[0.8,0.999]"}),
+        # Measured on all processes: what was found is not to be scaled for them again.
+        (["scale_lr=true"], {"scale_lr": "false"}),
     ],
 )
 def test_training_is_told_what_the_test_had(overrides, trained, composed):
