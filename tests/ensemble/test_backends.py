@@ -208,12 +208,14 @@ def test_one_member_as_a_module_of_its_own(name, tmp_path):
         for index, net in enumerate(made):
             network = loop.network(index)
             assert not network.training
-            assert torch.equal(network(X), plain_loop([net], X)[0])
-            network.zero_grad()
+            # Without gradients, as the oracle: on some machines torch computes an LSTM in another way for each.
             with torch.no_grad():
+                assert torch.equal(network(X), plain_loop([net], X)[0])
+                network.zero_grad()
                 for parameter in network.parameters():
                     parameter.zero_()
-        assert torch.equal(loop.network(1)(X), plain_loop(made, X)[1])
+        with torch.no_grad():
+            assert torch.equal(loop.network(1)(X), plain_loop(made, X)[1])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
