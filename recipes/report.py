@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
+import torch
 from rich.table import Table
 
 import lightning_lr
@@ -28,6 +30,10 @@ def write_result(
     steps: int,
     seconds: float,
     found: Mapping[str, float] | None = None,
+    fit_seconds: float | None = None,
+    clock: Sequence[tuple[int, float]] | None = None,
+    device: str | None = None,
+    steps_per_epoch: int | None = None,
 ) -> dict[str, Any]:
     """Write ``result.json`` and return what it holds.
 
@@ -37,8 +43,15 @@ def write_result(
         config: What the run was composed of, resolved.
         steps: Optimizer updates that were applied.
         seconds: From the start of the run to its last score.
-        found: What each ``auto`` of the schedule stood for. Left out of the file where there was none.
+        found: What each ``auto`` of the schedule stood for.
+        fit_seconds: Of the fit alone, with what came before a resume.
+        clock: Of each validation, the updates and the seconds of the fit before its end.
+        device: What it ran on.
+        steps_per_epoch: Optimizer updates of an epoch.
+
+    What there is none of is left out of the file.
     """
+    beside = {"fit_seconds": fit_seconds, "clock": clock, "device": device, "steps_per_epoch": steps_per_epoch}
     result = {
         "config": config,
         "versions": versions(),
@@ -51,10 +64,18 @@ def write_result(
         "seconds": seconds,
         "objective": evaluation.ensemble.accuracy,
         **({"found": dict(found)} if found else {}),
+        **{name: value for name, value in beside.items() if value is not None},
     }
     with staged(path, f"{json.dumps(result, indent=2)}\n".encode()) as publish:
         publish()
     return result
+
+
+def device_of(trainer: pl.Trainer) -> str:
+    """Return what a trainer runs on, in words: a time says nothing without it."""
+    root, count = trainer.strategy.root_device, trainer.world_size
+    name = torch.cuda.get_device_name(root) if root.type == "cuda" else root.type
+    return name if count == 1 else f"{count} x {name}"
 
 
 def versions() -> dict[str, str]:

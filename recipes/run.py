@@ -25,6 +25,7 @@ from .log import MetricsFile
 from .processes import together
 from .resume import CHECKPOINT, CONFIG, set_aside
 from .scaling import schedule_of
+from .stopwatch import Stopwatch
 from .terminal import Bar, console, quiet
 
 # What says that a folder is somebody's.
@@ -44,6 +45,7 @@ class Parts:
     policy: Schedule
     snapshots: SnapshotCheckpoint | None
     range_test: LRRangeTest | None
+    stopwatch: Stopwatch
 
 
 @together()
@@ -83,7 +85,16 @@ def run(config: DictConfig) -> float:
         # Last: where there is a result, there is all that it speaks of.
         seconds = time.perf_counter() - began
         report.write_result(
-            folder / "result.json", evaluation, composed, found=parts.policy.found, steps=steps, seconds=seconds
+            folder / "result.json",
+            evaluation,
+            composed,
+            found=parts.policy.found,
+            steps=steps,
+            seconds=seconds,
+            fit_seconds=parts.stopwatch.seconds,
+            clock=parts.stopwatch.readings,
+            device=report.device_of(parts.trainer),
+            steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
         )
         test_size = samples(parts.trainer, parts.datamodule)
         screen = console()
@@ -123,6 +134,7 @@ def build(config: DictConfig, folder: Path) -> Parts:
             save_top_k=1,
             enable_version_counter=False,
         ),
+        stopwatch := Stopwatch(),
         Bar(),
     ]
     trainer = instantiate(
@@ -135,7 +147,7 @@ def build(config: DictConfig, folder: Path) -> Parts:
         log_every_n_steps=1,
         _convert_="all",
     )
-    return Parts(trainer, module, datamodule, policy, snapshots, range_test)
+    return Parts(trainer, module, datamodule, policy, snapshots, range_test, stopwatch)
 
 
 def loggers(config: DictConfig, folder: Path) -> list[Logger]:

@@ -13,12 +13,13 @@ p { margin: .4rem 0; max-width: 64rem; }
 .grey { color: var(--grey); font-size: .9rem; }
 .verdict { border-left: 4px solid var(--accent); background: var(--soft); padding: .7rem 1rem; margin: 1rem 0; }
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .88rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .65rem; text-align: right; vertical-align: top; white-space: nowrap; }
 th { background: var(--soft); border-bottom: 1px solid var(--line); font-weight: 600; }
 tr + tr td { border-top: 1px solid var(--line); }
 .text { text-align: left; }
-td.label { white-space: normal; min-width: 14rem; overflow-wrap: break-word; }
+td.label { white-space: normal; min-width: 16rem; overflow-wrap: break-word; }
 td:first-child, th:first-child { position: sticky; left: 0; background: #fff; }
 th:first-child { background: var(--soft); }
 tr.first td { font-weight: 600; }
@@ -39,7 +40,7 @@ ul { padding-left: 1.2rem; margin: .4rem 0; }
 li { margin: .25rem 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-weight: 600; margin-top: .8rem; }
 @media (max-width: 600px) { body { font-size: 15px; padding: 1rem .75rem 2rem; } h1 { font-size: 1.3rem; }
-  td.label { min-width: 9rem; overflow-wrap: anywhere; } .picture { overflow-x: auto; }
+  td.label { min-width: 9rem; overflow-wrap: anywhere; } svg.swatch { display: block; } .picture { overflow-x: auto; }
   img { width: 40rem; max-width: none; } }
 @media print { .wide { overflow: visible; } th button::after { content: ""; } body { max-width: none; } }
 """

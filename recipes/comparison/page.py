@@ -109,7 +109,7 @@ def _groups(study: Study, drawn: int) -> str:
     rows = []
     for place, (group, standing) in enumerate(zip(study.groups, study.standings, strict=True)):
         p = study.contests[place - 1].p if place else None
-        label = (_swatch(place) if place < drawn else "") + escape(group.label)
+        label = (_swatch(place) if place < drawn else "") + _breakable(group.label)
         cells = [
             _Cell(label, group.label, "text label"),
             _Cell(str(len(group.runs)), len(group.runs)),
@@ -187,7 +187,15 @@ def _number(measure: Measure, value: float | None) -> _Cell:
 
 
 def _text(text: str, kind: str = "text") -> _Cell:
-    return _Cell(escape(text), text, kind)
+    return _Cell(_breakable(text), text, kind)
+
+
+def _breakable(text: str) -> str:
+    """Escaped, and to be broken where a reader would break it."""
+    escaped = escape(text)
+    for mark in "=/_":  # none of them is in what escaping writes
+        escaped = escaped.replace(mark, f"{mark}<wbr>")
+    return escaped
 
 
 def _commands(study: Study) -> list[str]:

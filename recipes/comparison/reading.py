@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Curves:
         loss: Validation loss, by the updates applied before the validation.
         accuracy: Validation accuracy, a share, by the same.
         lr: Learning rate of the fastest param group, by the update that it was used for, counted from 0.
-        seconds: Seconds of the fit by then, by the updates applied; empty where no clock was logged.
+        seconds: Seconds of the fit by then, by the updates applied; empty where no clock was read.
     """
 
     loss: Series = field(default_factory=list)
@@ -207,10 +207,10 @@ def _curves(folder: Path) -> tuple[Curves, str]:
             for step, value in series:
                 rates[step] = max(value, rates.get(step, -math.inf))
     # Lightning logs a validation with the number of the update before it, and counts from 0.
-    loss, accuracy, clock = (
-        [(step + 1, value) for step, value in logged.get(name, [])] for name in ("val/loss", "val/accuracy", "seconds")
+    loss, accuracy = (
+        [(step + 1, value) for step, value in logged.get(name, [])] for name in ("val/loss", "val/accuracy")
     )
-    return Curves(loss, accuracy, sorted(rates.items()), clock), ""
+    return Curves(loss, accuracy, sorted(rates.items())), ""
 
 
 def _run(folder: Path, name: str, curves: Curves) -> Run:
@@ -238,7 +238,7 @@ def _run(folder: Path, name: str, curves: Curves) -> Run:
         steps=int(steps),
         seconds=_number(result.get("seconds"), "seconds"),
         fit_seconds=None if fit is None else _number(fit, "fit_seconds"),
-        curves=curves,
+        curves=replace(curves, seconds=_clock(result.get("clock"))),
         overrides=_overrides(folder),
         device=readable(device) if isinstance(device, str) else None,
         versions={readable(str(key)): readable(str(value)) for key, value in _mapping(result.get("versions")).items()},
@@ -253,6 +253,12 @@ def _number(value: object, what: str) -> float:
         return float(value)
     except OverflowError as error:  # an int beyond every float
         raise ValueError(f"not of recipes.train ({what} is beyond every number); left out") from error
+
+
+def _clock(value: object) -> Series:
+    """What a stopwatch read, of those that are pairs; one that is missing leaves a gap in a picture, no more."""
+    pairs = [each for each in value if isinstance(each, list) and len(each) == 2] if isinstance(value, list) else []
+    return [(int(_number(step, "clock")), _number(seconds, "clock")) for step, seconds in pairs]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

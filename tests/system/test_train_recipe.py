@@ -136,6 +136,10 @@ def test_result_json_agrees_with_itself_and_the_run(ran):
         "ensemble",
         "steps",
         "seconds",
+        "fit_seconds",
+        "clock",
+        "device",
+        "steps_per_epoch",
         "objective",
     }
     assert result["config"] == yaml.safe_load((folder / "config.yaml").read_text())
