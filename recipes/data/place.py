@@ -95,7 +95,7 @@ class PlacedLoader(ABC):
 
     def state_dict(self) -> dict[str, int]:
         """The place: the epoch, the batches of it that were handed out, and what gives them their meaning."""
-        return {"epoch": self._epoch, "batches": self._handed_out, **self._meaning()}
+        return {"epoch": self._epoch, "batches": self._handed_out, "of": len(self), **self._meaning()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Let the next iteration of that epoch go on after the batches that were handed out.
@@ -103,7 +103,7 @@ class PlacedLoader(ABC):
         Raises:
             ValueError: If the place is in the middle of an epoch whose batches were others.
         """
-        if 0 < state_dict["batches"] < len(self):
+        if 0 < state_dict["batches"] < state_dict["of"]:
             for name, here in self._meaning().items():
                 there = state_dict[name]
                 if there != here:

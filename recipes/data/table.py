@@ -94,8 +94,10 @@ class Table(InMemoryData):
                 )
         self.classes, labels = np.unique(_numbers_if(classes), return_inverse=True)
         self.num_classes = len(self.classes)
-        rest, test = split(labels, test_size, split_seed, "test_size")
-        train, val = split(labels[rest], val_size, split_seed, "val_size")
+        # By their names, for the errors.
+        named = self.classes[labels]
+        rest, test = split(named, test_size, split_seed, "test_size")
+        train, val = split(named[rest], val_size, split_seed, "val_size")
         train, val = rest[train], rest[val]
         table = np.hstack([_encoded(cells, name in categorical, train) for name, cells in features.items()])
         self.shape = (table.shape[1],)

@@ -83,7 +83,7 @@ class OnDisk:
     root: str = MISSING
     batch_size: int = 64
     size: int = 224
-    sizes: dict[Any, int] | None = None
+    sizes: Any = None
     scale: float = 0.08
     flip: bool = False
     split_seed: int = 2017

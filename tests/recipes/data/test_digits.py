@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from recipes.data.digits import Digits
+from tests.recipes.data.processes import process
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def rows(dataset):
 
 
 def order(loader, epoch):
-    loader.sampler.set_epoch(epoch)
-    return list(loader.sampler)
+    loader.set_epoch(epoch)
+    return list(loader.order)
 
 
 def test_the_parts_are_all_of_the_digits(digits):
@@ -77,13 +77,29 @@ def test_processes_share_an_epoch_out():
     seen = []
     for rank in range(2):
         digits = Digits()
-        digits.trainer = SimpleNamespace(world_size=2, global_rank=rank)
+        digits.trainer = process(rank, of=2)
         digits.setup("fit")
         seen.append(order(digits.train_dataloader(), epoch=5))
     assert [len(each) for each in seen] == [539, 539]
     # 1,077 is odd: one image comes twice, so that no process waits for another in vain.
     assert set(seen[0]) | set(seen[1]) == set(range(1077))
     assert len(set(seen[0]) & set(seen[1])) == 1
+
+
+def test_batches_are_those_of_torchs_own_loader(digits):
+    # What the figures in the README were made with.
+    sampler = DistributedSampler(digits.train, 1, 0, shuffle=True, seed=3)
+    sampler.set_epoch(2)
+    expected = list(DataLoader(TensorDataset(*digits.train.tensors), batch_size=64, sampler=sampler))
+    ours = Digits(shuffle_seed=3)
+    ours.setup("fit")
+    loader = ours.train_dataloader()
+    loader.set_epoch(2)
+    found = list(loader)
+    assert len(found) == len(expected) == len(loader) == 17
+    assert all(
+        torch.equal(a, b) for one, other in zip(found, expected, strict=True) for a, b in zip(one, other, strict=True)
+    )
 
 
 @pytest.mark.parametrize("argument", ["batch_size", "val_size", "test_size"])
