@@ -54,6 +54,16 @@ def by_hand(error: BaseException | None) -> bool:
     return False
 
 
+def said(code: int) -> str:
+    """Return how a process ended, in words.
+
+    Example:
+        >>> said(1), said(-9)
+        ('exit code 1', 'signal SIGKILL')
+    """
+    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
 def at_once(code: int) -> NoReturn:
     """End this process here, with all that it has written.
 

@@ -76,7 +76,7 @@ def start(module: str, job: HydraConf, folder: Path) -> float | None:
     code = _wait(process)
     if code != 0:
         failure = recorded(folder)
-        raise JobError(failure.error if failure else f"its process ended with {_said(code)}; its last lines say why")
+        raise JobError(failure.error if failure else f"its process ended with {ending.said(code)}")
     result = folder / "result.json"
     return float(json.loads(result.read_text())["objective"]) if result.exists() else None
 
@@ -137,7 +137,3 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
             process.kill()
             process.wait()
         raise
-
-
-def _said(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"

@@ -33,7 +33,7 @@ from .schema import places
 
 Task: TypeAlias = Callable[[DictConfig], float | None]
 
-# Those that go on after a job whose result is no number. Others are told by an exception: what follows is theirs to say.
+# They go on after a job whose result is no number. Others are told by an exception: what follows is theirs to say.
 _GO_ON = (
     "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
     "hydra_plugins.lightning_lr_random.RandomSweeper",
@@ -91,6 +91,8 @@ def run_job(task: Task, config: DictConfig, recipe: str) -> float | None:
             if ending.role() == ending.RANK:
                 # What all processes of a run refuse, the first one tells; and then it ends this one.
                 time.sleep(1.0)
+                print(sweep.describe(error), file=sys.stderr, flush=True)
+                raise SystemExit(1) from error
             raise
 
 

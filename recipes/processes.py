@@ -1,7 +1,7 @@
-"""The processes of one run, which end together: with one error in one line, at once, and with an exit code that tells.
+"""The processes of one run, which end together: in one line, at once, and with an exit code that tells.
 
-Lightning starts them, and looks every five seconds whether one has died; then it kills them all, the first one too: exit
-code 137, and nothing put away. And it kills none when the first process itself fails.
+Lightning starts them, and looks every five seconds whether one has died; then it kills them all, the first one too:
+exit code 137, and nothing put away. And it kills none when the first process itself fails.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def together() -> Iterator[None]:
         failed = peers.failed(wait=2.0) if lost else None
         peers.kill()
         if failed is not None:
-            raise RuntimeError(f"{failed}, and the others with it; what it said stands above") from error
+            raise RuntimeError(f"{failed}, and the others with it") from error
         raise
     finally:
         peers.close()
@@ -83,7 +83,7 @@ class _Peers:
         while True:
             for rank, process in enumerate(self._processes, start=1):
                 if process.poll():
-                    return f"process {rank} ended with exit code {process.returncode}"
+                    return f"process {rank} ended with {ending.said(process.returncode)}"
             if time.monotonic() >= until:
                 return None
             time.sleep(_POLL)
@@ -120,7 +120,7 @@ class _Peers:
             if interrupted and now - interrupted > (ending.PATIENCE if noticed else _GRACE):
                 self._force(ending.INTERRUPTED, "stopped while it waited for another process")
             if failing and not interrupted and now - failing > _GRACE:
-                self._force(1, f"{self.failed()}, and the others with it; what it said stands above")
+                self._force(1, f"{self.failed()}, and the others with it")
 
     def _interrupted(self) -> bool:
         if self._signals is None:

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from .schema.places import ours
 
 _TIME = "%Y-%m-%d/%H-%M-%S"
+_MADE_UP = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def register() -> None:
@@ -52,8 +53,9 @@ def run_id() -> str:
     if elastic is None:
         return datetime.now().strftime(_TIME)
     again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    # "none" is what torchrun says where nobody named the run.
-    known_as = _start_of(os.getppid()) if elastic == "none" else f"torchrun-{re.sub(r'[^-.a-zA-Z0-9]', '_', elastic)}"
+    # Where nobody named the run, torchrun makes a name up, or says that there is none.
+    nameless = elastic == "none" or (os.environ.get("GROUP_WORLD_SIZE") == "1" and _MADE_UP.fullmatch(elastic))
+    known_as = _start_of(os.getppid()) if nameless else f"torchrun-{re.sub(r'[^-.a-zA-Z0-9]', '_', elastic)}"
     return f"{known_as}{_again(again)}"
 
 

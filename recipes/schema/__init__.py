@@ -32,7 +32,7 @@ SCHEMAS: dict[str, type] = {
 def register() -> None:
     """Make the schemas known to Hydra, ``${recipe_command:train}``, which tells how to start a recipe, and `run_id`'s.
 
-    The schemas in a group of their own: beside the YAML files they would be listed as options where somebody mistypes one.
+    The schemas in a group of their own: beside the YAML files they would be options in what is said to a typing error.
     """
     OmegaConf.register_new_resolver("recipe_command", lambda recipe: shlex.join(places.command(recipe)), replace=True)
     run_id.register()

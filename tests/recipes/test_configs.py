@@ -71,6 +71,7 @@ def test_no_option_is_out_of_reach():
     reached = {f"{group}/{option}.yaml" for group, option in OPTIONS} | {
         *("train.yaml", "find_lr.yaml", "ensemble.yaml"),
         "hydra/job_logging/run.yaml",
+        "hydra/sweeper/bayesian.yaml",
         # What makes the schemas known to who reads `pkg://lightning_lr.conf`.
         "__init__.py",
     }
