@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+from torchvision.datasets import Imagenette
 
 # Of each class; a fifth goes to validation where it is split off.
 EACH = 6
@@ -116,7 +117,7 @@ def image_folder_in_memory(folder: Path, monkeypatch) -> list[str]:
 
 def imagenette(folder: Path, monkeypatch) -> list[str]:
     for part in ("train", "val"):
-        tree(folder / "imagenette2-320" / part, [f"n{number:08d}" for number in range(10)])
+        tree(folder / "imagenette2-320" / part, list(Imagenette._WNID_TO_CLASS))
     return [f"data.root={folder}", "data.size=32", "data.val_size=10", "data.num_workers=0"]
 
 

@@ -13,4 +13,4 @@ def process(rank: int = 0, of: int = 1, **more: Any) -> SimpleNamespace:
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     state = SimpleNamespace(fn=None)
     told = {"world_size": of, "global_rank": rank, "num_devices": of, "overfit_batches": 0, "max_epochs": None}
-    return SimpleNamespace(strategy=strategy, state=state, **{**told, **more})
+    return SimpleNamespace(**{**told, "strategy": strategy, "state": state, **more})
