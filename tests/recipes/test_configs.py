@@ -21,6 +21,7 @@ from recipes.run import build
 from recipes.schema import SCHEMAS, runs
 from recipes.schema.checks import check, rates
 from recipes.train import CONF
+from tests.recipes.data_made import make
 
 GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")})
 # Options of these set values all over the configuration; they have tests of their own.
@@ -79,8 +80,9 @@ def test_no_option_is_out_of_reach():
 
 
 @pytest.mark.parametrize(("group", "option"), TYPED)
-def test_option_composes_typed_and_instantiates(group, option, composed, tmp_path):
-    config = composed(f"{group}={option}", *NEEDED.get((group, option), []))
+def test_option_composes_typed_and_instantiates(group, option, composed, tmp_path, monkeypatch):
+    needed = make(option, tmp_path / "data", monkeypatch) if group == "data" else NEEDED.get((group, option), [])
+    config = composed(f"{group}={option}", *needed)
     assert dataclasses.is_dataclass(OmegaConf.get_type(config[group])), f"{group}/{option}.yaml extends no schema"
     assert not OmegaConf.missing_keys(config)
     parts = build(config, tmp_path)
