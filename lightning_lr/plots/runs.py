@@ -129,6 +129,7 @@ class _Band(NamedTuple):
     low: NDArray[Any]
     high: NDArray[Any]
     runs: int
+    read: bool  # whether each run was read at each of the places
 
 
 def _called(label: str, runs: Sequence[Mapping[str, Series]]) -> str:
@@ -149,12 +150,14 @@ def _band(runs: Sequence[Series], factor: float) -> _Band | None:
         # A straight line to what is infinite is none.
         rows.append(np.interp(places, x, np.where(np.isfinite(y), factor * y, np.nan), left=np.nan, right=np.nan))
     values = np.stack(rows)
-    return _Band(places, values.mean(0), values.min(0), values.max(0), len(runs))
+    return _Band(
+        places, values.mean(0), values.min(0), values.max(0), len(runs), all(len(run) == len(places) for run in runs)
+    )
 
 
 def _draw(panel: Axes, band: _Band | None, index: int, label: str) -> None:
     color, dashes = look(index)
-    few = band is not None and len(band.places) <= _MARKED_TO
+    few = band is not None and len(band.places) <= _MARKED_TO and band.read
     # Of a kind without such a reading, a line without a point: the legend is the same in all panels.
     (line,) = panel.plot(
         band.places if band else [], band.mean if band else [], color=color, linewidth=1.6, label=label

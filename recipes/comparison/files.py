@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lightning_lr.durable import make_folder, staged
@@ -97,20 +98,28 @@ def draw(study: Study, folder: Path) -> list[str]:
         ]
         for group in groups
     }
-    by_seconds = {
-        group.label: [{"accuracy": run.curves.after_seconds(run.curves.accuracy)} for run in group.runs]
-        for group in groups
-    }
+    by_seconds = {group.label: [{"accuracy": each} for each in by_clock(group)] for group in groups}
     written = []
     for name, kinds, against in (
         (CURVES, by_updates, "optimizer updates"),
-        (CLOCK, by_seconds, "seconds since the fit began"),
+        (CLOCK, by_seconds, "seconds since the fit began (mean of the runs)"),
     ):
         values = (value for runs in kinds.values() for run in runs for series in run.values() for _, value in series)
         if any(map(math.isfinite, values)):
             plot_runs(kinds, folder / name, against=against, target=study.target, title=title)
             written.append(name)
     return written
+
+
+def by_clock(group: Group) -> list[list[tuple[float, float]]]:
+    """Return each run's validation accuracies against the mean seconds that the runs of its group had taken by then.
+
+    Each against its own seconds, their mean would be one of different validations, and end with the fastest run.
+    """
+    clocks = [dict(run.curves.seconds) for run in group.runs]
+    curves = [dict(run.curves.accuracy) for run in group.runs]
+    steps = sorted(set.intersection(*(set(each) for each in (*clocks, *curves))))
+    return [[(fmean(clock[step] for clock in clocks), curve[step]) for step in steps] for curve in curves]
 
 
 def runs_csv(study: Study) -> str:

@@ -26,6 +26,8 @@ _FIRST, _LAST = ("schedule", "model", "data", "optimizer"), ("snapshots", "train
 _TOLD = 4  # differences in a label
 _LETTERS = 32  # of a value
 
+_EXACT = 2**53  # from there on, whole numbers are not told apart as floats
+
 _TARGET = "_target_"
 _NOT_SET = object()
 
@@ -105,7 +107,7 @@ def _fingerprint(value: Any) -> str:
     """The same text for the same value: 1 and 1.0 are one number, true and 1 are not."""
 
     def plain(value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _EXACT:
             return float(value)
         if isinstance(value, Mapping):
             return {key: plain(each) for key, each in value.items()}
@@ -164,6 +166,8 @@ def _shown(key: str, value: Any) -> str:
         text = f"[{','.join(_shown('', each) for each in value)}]"
     elif isinstance(value, str):
         text = value.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or value
+    elif isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        text = str(int(value))  # 1.0 and 1 are one configuration
     else:
         text = json.dumps(value)
     text = readable(text)

@@ -42,11 +42,6 @@ class Curves:
     lr: Series = field(default_factory=list)
     seconds: Series = field(default_factory=list)
 
-    def after_seconds(self, series: Series) -> list[tuple[float, float]]:
-        """Return a curve against the seconds of the fit; empty where these are not known."""
-        clock = dict(self.seconds)
-        return [(clock[step], value) for step, value in series if step in clock]
-
 
 @dataclass(frozen=True)
 class Run:

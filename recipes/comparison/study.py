@@ -109,7 +109,7 @@ class Study:
 def _repeat(again: Run, counts: Run) -> str:
     same = again.scores == counts.scores
     result = "the same result" if same else "another result: the run is not deterministic"
-    return f"Counted once: {again.name} repeats {counts.name}, with the same configuration and seed, and {result}"
+    return f"Counted once: {again.name} repeats {counts.name}, with the same configuration and seed, and {result}."
 
 
 def _several(what: str, values: set[str], so: str) -> list[str]:

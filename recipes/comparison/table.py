@@ -11,26 +11,29 @@ from .grouping import Group
 from .measures import MEASURES, Measure
 from .study import Study
 
-# In two tables, each as wide as a terminal of 80 columns.
-_SCORES = ("ensemble.accuracy", "last.accuracy", "ensemble.nll")
-_REST = ("ensemble.ece", "steps", "seconds", "fit_seconds", "steps_to_target", "seconds_to_target")
+# In three tables, each as wide as a terminal of 80 columns.
+_SCORES = ("ensemble.accuracy", "last.accuracy")
+_CALIBRATION = ("ensemble.nll", "ensemble.ece")
+_COST = ("steps", "seconds", "fit_seconds", "steps_to_target", "seconds_to_target")
 
 
 def tables(study: Study) -> list[Table]:
-    """Return the table of scores, and that of calibration and cost, the best group first.
+    """Return the tables of accuracy, of calibration and of cost, the best group first.
 
     A figure is the mean over seeds, with its standard deviation where there are several.
     """
     # What the order is by is in it, whatever it is.
-    first = [*_SCORES, *({study.measure.key} - {*_SCORES, *_REST})]
+    scores = [*_SCORES, *({study.measure.key} - {*_SCORES, *_CALIBRATION, *_COST})]
     there = {measure.key for measure in study.measures()}
-    second = [key for key in _REST if key in there]
+    cost = [key for key in _COST if key in there]
     if "fit_seconds" in there:
-        second.remove("seconds")
-    title = f"Test scores, mean ± standard deviation over seeds, by {study.measure.name}"
+        cost.remove("seconds")
+    title = f"Test scores (mean ± sd over seeds), by {study.measure.name}"
+    standing = ("against the first", study.standings) if len(study.groups) > 1 else None
     return [
-        _table(title, study, "against the first", study.standings, first),
-        _table("Calibration and cost", study, "members", [members(group) for group in study.groups], second),
+        _table(title, study, standing, scores),
+        _table("Calibration", study, ("members", [members(group) for group in study.groups]), _CALIBRATION),
+        _table("Cost", study, None, cost),
     ]
 
 
@@ -44,17 +47,20 @@ def cell(study: Study, group: Group, measure: Measure) -> str:
     return measure.spread(found)
 
 
-def _table(title: str, study: Study, heading: str, beside: Sequence[str], keys: Sequence[str]) -> Table:
+def _table(title: str, study: Study, beside: tuple[str, Sequence[str]] | None, keys: Sequence[str]) -> Table:
     made = Table(title=Text(title), title_justify="left", title_style="bold")
-    made.add_column("group", overflow="fold", min_width=12)
+    # Where a terminal is too narrow, labels are folded, and no number is cut.
+    made.add_column("group", overflow="fold")
     made.add_column("n", justify="right", no_wrap=True)
-    made.add_column(heading)
+    if beside is not None:
+        made.add_column(beside[0], no_wrap=True)
     measures = [MEASURES[key] for key in keys]
     for measure in measures:
-        made.add_column(measure.heading, justify="right")
-    for place, (group, word) in enumerate(zip(study.groups, beside, strict=True)):
+        made.add_column(measure.heading.replace(" of", "\nof").replace(" to", "\nto"), justify="right", no_wrap=True)
+    for place, group in enumerate(study.groups):
+        between = [] if beside is None else [beside[1][place]]
         # As text: a label in brackets would be taken for a style.
-        cells = [group.label, str(len(group.runs)), word, *(cell(study, group, measure) for measure in measures)]
+        cells = [group.label, str(len(group.runs)), *between, *(cell(study, group, measure) for measure in measures)]
         made.add_row(*map(Text, cells), style="bold" if place == 0 and len(study.groups) > 1 else "")
     return made
 
