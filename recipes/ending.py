@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 # In the environment of a process that is to end with the one that started it, and as what it was started.
@@ -33,9 +34,26 @@ def with_parent() -> None:
     A process that waits for others in a collective operation learns nothing of their end. Only for one that was started
     by one of ours.
     """
-    mine = role()
+    mine, parent = role(), os.getppid()
     if mine is not None:
-        threading.Thread(target=_follow, args=(os.getppid(), mine), daemon=True, name="with-parent").start()
+        _follow(lambda: os.getppid() == parent, gently=mine == FRESH)
+
+
+def with_process(process: int) -> None:
+    """End this process when another one on this machine is gone, as if by hand.
+
+    Args:
+        process: Its number.
+    """
+
+    def lives() -> bool:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    _follow(lives, gently=True)
 
 
 def by_hand(error: BaseException | None) -> bool:
@@ -75,11 +93,14 @@ def at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _follow(parent: int, mine: str) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.25)
-    if mine == FRESH:
-        # As if by hand: it keeps what was done, and ends those that it has started.
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(PATIENCE)
-    os._exit(1)
+def _follow(lives: Callable[[], bool], *, gently: bool) -> None:
+    def follow() -> None:
+        while lives():
+            time.sleep(0.25)
+        if gently:
+            # It keeps what was done, and ends those that it has started.
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(PATIENCE)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True, name="follow").start()

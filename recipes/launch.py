@@ -99,6 +99,7 @@ def run_job(task: Task, config: DictConfig, recipe: str) -> float | None:
 def _job_of_a_sweep(task: Task, config: DictConfig, recipe: str) -> float | None:
     job, folder = HydraConfig.get(), _folder()
     (folder / sweep.FAILED).unlink(missing_ok=True)
+    sweep.end_with_it()
     try:
         if "trainer" in config and not started_outside() and fresh_process.of_several_processes(config.trainer):
             return fresh_process.start(places.ours(recipe), job, folder)
@@ -137,7 +138,7 @@ def _stopped_by_hand(config: DictConfig, recipe: str) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as end:
         if not ending.by_hand(end):
             raise
-        if is_first() and HydraConfig.get().mode == RunMode.RUN and ending.role() is None:
+        if is_first() and ending.role() is None:
             print(_how_to_go_on(config, recipe), file=sys.stderr, flush=True)
         raise SystemExit(ending.INTERRUPTED) from end
 
@@ -169,7 +170,7 @@ def _exit_code(composed: Callable[[], Any]) -> int:
         code = ending.INTERRUPTED
     except SystemExit as end:
         code = ending.INTERRUPTED if ending.by_hand(end) else _as_number(end.code)
-    failed, said = sweep.summary()
+    failed, said = sweep.summary(stopped=code == ending.INTERRUPTED)
     if said and is_first():
         print(said, file=sys.stderr if failed or code else sys.stdout, flush=True)
     return code or int(failed)

@@ -19,12 +19,16 @@ from typing import Any, cast
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from . import ending
+
 FAILED = "failed.json"
 
 # In the environment, so that jobs in other processes know whose they are.
 _SWEEP = "LIGHTNING_LR_SWEEP"
+_NONE = '{"name": "", "host": "", "process": 0, "said": []}'
 
 _folder: Path | None = None
+_following = False
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,27 @@ class Watch(Callback):
         """Before the first job, in the process that the sweep was started in."""
         global _folder
         _folder = Path(config.hydra.sweep.dir).absolute()
-        name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        os.environ[_SWEEP] = json.dumps({"name": name, "said": list(config.hydra.overrides.task)})
+        os.environ[_SWEEP] = json.dumps(
+            {
+                "name": f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}",
+                "host": socket.gethostname(),
+                "process": os.getpid(),
+                "said": list(config.hydra.overrides.task),
+            }
+        )
+
+
+def end_with_it() -> None:
+    """End this process when that of the sweep is gone, where it is on the same machine and not the same.
+
+    What SLURM has been given is SLURM's: it stays when who gave it has gone.
+    """
+    global _following
+    ours = _ours()
+    elsewhere = ours["host"] != socket.gethostname() or "SLURM_JOB_ID" in os.environ
+    if not elsewhere and ours["process"] != os.getpid() and not _following:
+        ending.with_process(ours["process"])
+        _following = True
 
 
 def describe(error: BaseException) -> str:
@@ -88,10 +111,13 @@ def recorded(folder: Path) -> Failure | None:
     return Failure(**found | {"overrides": tuple(found["overrides"])})
 
 
-def summary() -> tuple[bool, str]:
+def summary(*, stopped: bool = False) -> tuple[bool, str]:
     """Return whether a job of the sweep that this process has started failed, and what there is to say at its end.
 
     No words where there was no sweep, or where it came to no job.
+
+    Args:
+        stopped: Whether it was stopped by hand.
     """
     if _folder is None:
         return False, ""
@@ -99,15 +125,20 @@ def summary() -> tuple[bool, str]:
     found = {file: each for file in _folder.rglob(FAILED) if (each := recorded(file.parent)) and each.sweep == sweep}
     failures = sorted(found.items(), key=lambda each: each[1].job)
     jobs = len(list(_folder.rglob(".hydra")))
-    if not failures:
-        return False, f"{_count(jobs)}, none failed; all of it is in {_shown(_folder)}" if jobs else ""
-    lines = [f"{len(failures)} of {_count(jobs)} failed; the others are in {_shown(_folder)}"]
-    return True, "\n  ".join([*lines, *(f"{each}; see {_shown(file)}" for file, each in failures)])
+    if not jobs and not failures:
+        return False, ""
+    if stopped:
+        lines = [f"The sweep was stopped; what was done until then is in {_shown(_folder)}"]
+    elif failures:
+        lines = [f"{len(failures)} of {_count(jobs)} failed; the others are in {_shown(_folder)}"]
+    else:
+        lines = [f"{_count(jobs)}, none failed; all of it is in {_shown(_folder)}"]
+    return bool(failures), "\n  ".join([*lines, *(f"{each}; see {_shown(file)}" for file, each in failures)])
 
 
 def _ours() -> dict[str, Any]:
     """The sweep that this process works for."""
-    return cast(dict[str, Any], json.loads(os.environ.get(_SWEEP, '{"name": "", "said": []}')))
+    return cast(dict[str, Any], json.loads(os.environ.get(_SWEEP, _NONE)))
 
 
 def _count(jobs: int) -> str:

@@ -171,7 +171,6 @@ def test_auto_trains_with_what_the_test_finds_and_says_so(where, tmp_path):
             ["schedule=one_cycle", "optimizer.momentum=0", "optimizer.nesterov=false"],
             "momentum=0.0: SGD has no momentum in param group 0; build it with one",
         ),
-        (["-m", *IN_TWO], "trainer.devices=2: a sweep (-m) has one process a run"),
     ],
 )
 def test_bad_input_ends_in_a_line(overrides, said, tmp_path):

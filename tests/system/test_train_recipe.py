@@ -278,7 +278,6 @@ def test_same_command_same_result(tmp_path):
             "trainer: no update was applied, there is nothing to test; give it epochs and batches",
         ),
         (["trainer.max_epochs=0", "schedule=step_decay"], "trainer: no update was applied, there is nothing to test;"),
-        (["-m", *IN_TWO], "trainer.devices=2: a sweep (-m) has one process a run"),
     ],
 )
 def test_bad_input_ends_in_a_line(overrides, said, tmp_path):
