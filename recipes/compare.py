@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _tell(study.remarks())
     page = written[-1]
     shown = page.relative_to(here) if page.is_relative_to(here) else page
-    screen.print(f"{len(found.runs)} runs in {len(study.groups)} groups; the page is {shown}", soft_wrap=True)
+    screen.print(f"{study.size}; the page is {shown}", soft_wrap=True)
     left_out = found.broken or found.unfinished or any(group.duplicates for group in study.groups)
     return 1 if asked.strict and left_out else 0
 

@@ -45,8 +45,8 @@ def look(index: int) -> Look:
         >>> look(0), look(1).color
         (Look(color='#0072B2', dashes=()), '#D55E00')
     """
-    turn = index // len(_COLORS)
-    return Look(_COLORS[index % len(_COLORS)], _DASHES[(index + turn) % len(_DASHES)])
+    # Seven colours and six kinds of dashes: they have no divisor in common.
+    return Look(_COLORS[index % len(_COLORS)], _DASHES[index % len(_DASHES)])
 
 
 def plot_runs(

@@ -49,8 +49,7 @@ def page(study: Study, pictures: Mapping[str, bytes], command: str, *, drawn: in
         command: What reproduces it.
         drawn: How many groups are in the pictures, the first ones.
     """
-    count = sum(len(group.runs) for group in study.groups)
-    title = f"{_several(len(study.groups), 'group')}, {_several(count, 'run')} compared"
+    title = f"{study.size} compared"
     sections = [
         f"<h1>{title}</h1>",
         f'<p class="verdict">{escape(study.verdict)}</p>',
@@ -90,10 +89,6 @@ script-src {_hash(SCRIPT)}; base-uri 'none'; form-action 'none'">
 
 def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _remarks(remarks: Sequence[str]) -> list[str]:

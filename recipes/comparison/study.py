@@ -56,6 +56,12 @@ class Study:
         return in_words(self.groups, self.contests, self.measure, self.target)
 
     @property
+    def size(self) -> str:
+        """How much there is: of runs, those that count."""
+        runs, groups = sum(len(group.runs) for group in self.groups), len(self.groups)
+        return f"{runs} run{'' if runs == 1 else 's'} in {groups} group{'' if groups == 1 else 's'}"
+
+    @property
     def standings(self) -> tuple[str, ...]:
         """Of each group, where it stands against the first."""
         alone = len(self.groups) == 1 or not math.isfinite(self.summary(self.groups[0], self.measure).mean)

@@ -160,7 +160,7 @@ def test_the_commands_of_the_runs(leave, study):
     assert "/home/me" not in text
 
 
-@pytest.mark.parametrize(("runs", "title"), [(1, "1 group, 1 run compared"), (2, "1 group, 2 runs compared")])
+@pytest.mark.parametrize(("runs", "title"), [(1, "1 run in 1 group compared"), (2, "2 runs in 1 group compared")])
 def test_the_title_counts(runs, title, leave, study):
     for seed in range(runs):
         leave(str(seed), seed=seed)
