@@ -262,8 +262,9 @@ class Vmap(nn.Module):
 
 
 def _size(member: Member) -> int:
-    """Bytes that its weights take."""
-    return sum(tensor.nbytes for tensor in member.weights.values())
+    """Bytes that its weights take; sparse ones do not tell, and extra state is of any type."""
+    held = [value for value in member.weights.values() if isinstance(value, Tensor)]
+    return sum(tensor.nbytes for tensor in held if tensor.layout == torch.strided)
 
 
 def _cloned(x: Any) -> Any:

@@ -106,7 +106,7 @@ def members_of(
     require_choice("ckpt_weights", ckpt_weights, CHOICES)
     read = _Reader(module, ckpt_weights)
     if isinstance(snapshots, str | Path):
-        if Path(snapshots).is_file():
+        if Path(snapshots).expanduser().is_file():
             raise ValueError(f"snapshots={str(snapshots)!r}: is a file, not a folder; pass files in a list")
         snapshots = Snapshots(snapshots)
     if not isinstance(snapshots, Snapshots | Sequence):
@@ -145,7 +145,7 @@ class _Reader:
     def source(self, source: object, name: str) -> Member:
         """Read what stands in a list."""
         if isinstance(source, str | Path):
-            return self._file(Path(source), name)
+            return self._file(Path(source).expanduser(), name)
         if isinstance(source, nn.Module):
             self._one_set(name)
             module = clone_of(source, name)
@@ -180,6 +180,10 @@ class _Reader:
 
     def _member(self, source: MappedFile | Mapping[str, Any], name: str, step: int | None, cycle: int | None) -> Member:
         state = source.tensors if isinstance(source, MappedFile) else source
+        if strange := [key for key in state if not isinstance(key, str)]:
+            raise ValueError(
+                f"{name}: no state dict, for {strange[0]!r} is not the name of a tensor; pass what state_dict() returns"
+            )
         names = {uncompiled(key): key for key in state}
         if names.keys() != self.own.keys() and names.keys() == {f"module.{key}" for key in self.own}:
             # What DistributedDataParallel puts before every name; all of them fit without it.
@@ -197,6 +201,7 @@ class _Reader:
             ("has, and the module has not,", [key for key in state if key not in self.own]),
             ("has no values for", empty),
             ("has in another shape", [k for k in shared if _shape(state[k]) != _shape(self.own[k])]),
+            ("has in another kind (complex, sparse)", [k for k in shared if _kind(state[k]) != _kind(self.own[k])]),
         ):
             if keys:
                 more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
@@ -216,6 +221,11 @@ class _Reader:
 
 def _shape(value: object) -> object:
     return value.shape if isinstance(value, Tensor) else None
+
+
+def _kind(value: object) -> object:
+    # Of a complex number, a real one would be given the one half, with a warning.
+    return (value.layout, value.is_complex()) if isinstance(value, Tensor) else None
 
 
 def _copied(value: Any) -> Any:

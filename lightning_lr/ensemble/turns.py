@@ -49,7 +49,16 @@ class Turns:
         Args:
             index: Of the member.
             x: What forward takes.
+
+        Raises:
+            RuntimeError: If it is traced.
         """
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            # A trace holds the places that weights are put into, and not who was in them: the last one, M times.
+            raise RuntimeError(
+                "SnapshotEnsemble: members take turns in one network, which a trace would hold the last one of alone; "
+                "write all of them into one file with ensemble.export(path, example_input)"
+            )
         with self._lock:
             turn = self._turns.get(index) or self._turn(index)
             try:

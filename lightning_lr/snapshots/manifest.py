@@ -93,8 +93,10 @@ def write_manifest(run_id: str, rows: Iterable[Snapshot]) -> str:
     """
     entries = [asdict(row) for row in sorted(rows, key=lambda row: row.cycle)]
     for entry in entries:
+        # JSON has no word for NaN or infinity. Of a metric, null is read back as NaN.
+        if entry["lr"] is not None and not math.isfinite(entry["lr"]):
+            entry["lr"] = None
         if entry["metrics"] is not None:
-            # JSON has no word for NaN or infinity. Null is read back as NaN.
             entry["metrics"] = {k: v if math.isfinite(v) else None for k, v in entry["metrics"].items()}
     return json.dumps({"format": FORMAT, "run_id": run_id, "snapshots": entries}, indent=2, allow_nan=False)
 

@@ -47,7 +47,8 @@ class Snapshots:
     """
 
     def __init__(self, dirpath: str | os.PathLike[str]) -> None:
-        self.dirpath = Path(dirpath)
+        # As `SnapshotCheckpoint` reads it.
+        self.dirpath = Path(dirpath).expanduser()
         if not self.dirpath.is_dir():
             what = "a file" if self.dirpath.exists() else "there is no such folder"
             raise FileNotFoundError(f"dirpath={str(dirpath)!r}: {what}; pass the folder that SnapshotCheckpoint wrote")

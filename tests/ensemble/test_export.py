@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_lr.ensemble import SnapshotEnsemble
+from lightning_lr.ensemble import SnapshotEnsemble, backends
 from lightning_lr.snapshots import SnapshotWriter
 from tests.ensembles import INPUTS, LitNet, Net, module_and_states, nets, softmax_mean
 
@@ -364,6 +364,25 @@ def test_one_sample_is_a_batch_too(make, reason, tmp_path):
     with pytest.raises(ValueError, match=message):
         ensemble_of(lambda: make(4, 3)).export(tmp_path / "model.pt2", INPUTS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        lambda ensemble: torch.export.export(ensemble, (rows(2),), strict=False),
+        lambda ensemble: torch.jit.trace(lambda x: ensemble(x), (rows(2),)),
+    ],
+    ids=["export", "jit"],
+)
+@pytest.mark.filterwarnings("ignore:.*(trac|TorchScript|deprecated)")
+def test_a_trace_from_outside_is_refused_where_it_would_hold_the_last_member_alone(trace, monkeypatch):
+    monkeypatch.setattr(backends, "_SMALL", 0)
+    ensemble = ensemble_of(Net)
+    with pytest.raises(
+        RuntimeError, match=r"the last one of alone; write all of them into one file with ensemble\.export"
+    ):
+        trace(ensemble)
+    assert torch.equal(ensemble(rows(2)), ensemble_of(Net)(rows(2)))
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):

@@ -242,6 +242,8 @@ def test_a_lazy_module_takes_its_shapes_from_the_first_member():
         (lambda s: s.update({"head.bias": torch.ones(5)}), "it has in another shape head.bias;"),
         (lambda s: s.update({"head.bias": 3.0}), "it has in another shape head.bias;"),
         (lambda s: s.update({"head.bias": torch.ones(3, device="meta")}), "it has no values for head.bias;"),
+        (lambda s: s.update({"head.bias": torch.ones(3).to_sparse()}), r"it has in another kind \(.*\) head.bias;"),
+        (lambda s: s.update({"head.bias": torch.ones(3) * 1j}), r"it has in another kind \(.*\) head.bias;"),
         (lambda s: [s.pop(key) for key in list(s) if key != "head.bias"], "it lacks .*, .*, .* and 7 more;"),
         (lambda s: s.clear(), "it lacks .*, .*, .* and 8 more;"),
     ],
@@ -251,6 +253,21 @@ def test_a_member_that_does_not_fit_is_named(change, message):
     change(states[1])
     with pytest.raises(ValueError, match=rf"^snapshots\[1\]: does not fit the module: {message} pass the Net .*$"):
         members_of(Net(), states)
+
+
+def test_names_that_are_none():
+    with pytest.raises(
+        ValueError, match=r"^snapshots\[0\]: no state dict, for 0 is not the name of a tensor; pass what"
+    ):
+        members_of(Net(), [{0: torch.ones(1)}])
+
+
+def test_a_folder_in_the_home_of_a_user(folder, monkeypatch):
+    path, made = folder
+    monkeypatch.setenv("HOME", str(path.parent))
+    # As it was given to `SnapshotCheckpoint`, which makes that folder.
+    check(members_of(Net(), f"~/{path.name}"), made)
+    check(members_of(Net(), [f"~/{path.name}/snapshot-000.safetensors"]), made[:1])
 
 
 def test_a_snapshot_of_another_network_is_named(folder):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from pathlib import Path
@@ -506,6 +507,13 @@ def test_metrics_that_are_numbers_are_floats_and_null_is_nan(writer):
     edit_manifest(writer.dirpath, lambda manifest: manifest["snapshots"][0].update(row))
     metrics = Snapshots(writer.dirpath)[0].metrics
     assert [(name, repr(value)) for name, value in metrics.items()] == [("val/accuracy", "1.0"), ("val/odd", "nan")]
+
+
+@pytest.mark.parametrize("lr", [math.nan, math.inf])
+def test_a_learning_rate_that_is_none_keeps_no_snapshot_from_being_written(writer, lr):
+    writer.write(STATE, cycle=0, step=1, epoch=0, lr=lr)
+    assert Snapshots(writer.dirpath)[0].lr is None
+    Snapshots(writer.dirpath).verify()
 
 
 def test_two_rows_of_one_cycle_are_refused(writer):
