@@ -47,6 +47,15 @@ summary { cursor: pointer; font-weight: 600; margin-top: .8rem; }
 
 # A cell's `data-value` is what it is sorted by; one without stays at the end, whichever way it goes.
 SCRIPT = """
+const parts = text => text.split(/([0-9]+(?:[.][0-9]+)?(?:e[-+]?[0-9]+)?)/i);
+const natural = (a, b) => {
+  const [x, y] = [parts(a), parts(b)];
+  for (let i = 0; i < Math.min(x.length, y.length); i++) {
+    const difference = i % 2 ? Number(x[i]) - Number(y[i]) : x[i].localeCompare(y[i], "en");
+    if (difference) return difference;
+  }
+  return x.length - y.length;
+};
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   heads.forEach((head, column) => {
@@ -59,7 +68,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = row => row.cells[column].dataset.value ?? "";
       const numbers = head.dataset.kind === "number";
-      const compare = (a, b) => numbers ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true });
+      const compare = (a, b) => numbers ? Number(a) - Number(b) : natural(a, b);
       const rows = [...body.rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === "");

@@ -125,7 +125,12 @@ def test_without_validation_there_is_no_target(leave, study):
     assert rows(of)[2] == [["group", "n", "updates", "seconds"], ["sgdr", "1", "100", "5.0"]]
 
 
-def test_other_batch_sizes_are_tested_on_the_same_samples(leave, study):
+def test_other_batches_are_tested_on_the_same_samples_and_other_data_are_not(leave, study):
     leave("a")
     leave("b", data__batch_size=32)
+    leave("c", data__cutout=8)
     assert study().remarks() == []
+    leave("d", data={"_target_": "recipes.data.vision.MNIST", "batch_size": 64})
+    assert study().remarks() == [
+        "The groups differ in data: they may not have been tested on the same samples.",
+    ]
