@@ -124,13 +124,13 @@ def draw(overrides: Sequence[Override], n_trials: int, seed: int) -> list[list[s
     columns = []
     for key, override in by_key.items():
         numbers = random.Random(f"{seed} {key}")
-        columns.append([f"{key}={_value(override, numbers)}" for _ in range(n_trials)])
+        drawn = override.is_sweep_override()
+        said = override.input_line
+        columns.append([f"{key}={_value(override, numbers)}" if drawn else said for _ in range(n_trials)])
     return [list(job) for job in zip(*columns, strict=True)]
 
 
 def _value(override: Override, numbers: random.Random) -> Any:
-    if not override.is_sweep_override():
-        return override.get_value_element_as_str()
     value = override.value()
     if not isinstance(value, IntervalSweep):
         return numbers.choice(list(override.sweep_string_iterator()))

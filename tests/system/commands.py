@@ -99,12 +99,12 @@ class Command:
         """The processes that work in its folder."""
         return processes_in(self.cwd)
 
-    def nobody_is_left(self):
-        """Whether they are all gone, those on their way out included."""
+    def orphans(self):
+        """The command lines of those that are left, after those on their way out are gone."""
         deadline = time.monotonic() + 20
         while self.left_behind() and time.monotonic() < deadline:
             time.sleep(0.2)
-        return not self.left_behind()
+        return [Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0") for each in self.left_behind()]
 
 
 def until(found, command):
@@ -117,15 +117,18 @@ def until(found, command):
 
 
 def processes_in(folder):
-    """The processes whose working directory is this folder; with Linux's /proc."""
-    return {int(each.name) for each in Path("/proc").glob("[0-9]*") if _works_in(each, folder)}
+    """The processes whose working directory is this folder, but for this one; with Linux's /proc."""
+    return {int(each.name) for each in Path("/proc").glob("[0-9]*") if _works_in(each, folder)} - {os.getpid()}
+
+
+def state(process):
+    """The letter for what a process does: R runs, S sleeps, T is stopped, Z is gone and not yet buried."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _works_in(process, folder):
     try:
-        # A zombie is gone: its entry waits for whoever started it.
-        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-        return state != "Z" and Path(os.readlink(process / "cwd")) == folder.resolve()
+        return state(process.name) != "Z" and Path(os.readlink(process / "cwd")) == folder.resolve()
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.system.commands import IN_TWO, Command, processes_in, run
+from tests.system.commands import IN_TWO, Command, processes_in, run, state
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +38,7 @@ def test_ctrl_c_ends_all_and_keeps_what_was_done(whom, tmp_path):
     # What a terminal sends goes to the whole group.
     (os.killpg if whom == "all processes" else os.kill)(command.process.pid, signal.SIGINT)
     assert command.ended(60) == 130, command.stderr
-    assert command.nobody_is_left()
+    assert command.orphans() == []
     folder = the_run(tmp_path)
     shown = folder.relative_to(tmp_path)
     assert command.stderr.splitlines() == [f"Stopped; to go on: python -m recipes.train resume={shown}"]
@@ -67,7 +67,7 @@ def test_what_breaks_one_process_ends_all(on, how, said, tmp_path):
     broken = (*MISBEHAVING, f"+model.on={on}", f"+model.how={how}")
     command = Command(*TRAIN, *IN_TWO, *broken, "trainer.max_epochs=3", "schedule.cycles=3", cwd=tmp_path)
     assert command.ended() == 1
-    assert command.nobody_is_left()
+    assert command.orphans() == []
     lines = command.stderr.splitlines()
     # Between them is only what Hydra says of every error.
     assert [line for line in lines if "process" in line and "Error executing" not in line] == said, command.stderr
@@ -80,17 +80,14 @@ def test_ctrl_c_while_the_first_process_waits_for_another(tmp_path):
     command = Command(*TRAIN, *IN_TWO, *stopped, cwd=tmp_path)
 
     def waiting():
-        states = {
-            each: open(f"/proc/{each}/stat").read().rpartition(")")[2].split()[0] for each in processes_in(tmp_path)
-        }
-        return "T" in states.values()
+        return any(state(each) == "T" for each in processes_in(tmp_path))
 
     command.until(waiting)
     # The first one is in a collective operation by then, which hears no signal.
     time.sleep(1)
     os.kill(command.process.pid, signal.SIGINT)
     assert command.ended(60) == 130
-    assert command.nobody_is_left()
+    assert command.orphans() == []
     assert "stopped while it waited for another process" in command.stderr
 
 
@@ -99,7 +96,7 @@ def test_no_orphan_when_the_first_process_is_killed(tmp_path):
     command.until(lambda: checkpoint(tmp_path))
     command.process.kill()
     command.ended()
-    assert command.nobody_is_left()
+    assert command.orphans() == []
 
 
 def test_torchrun_has_one_folder(tmp_path):
