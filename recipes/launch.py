@@ -107,6 +107,9 @@ def _job_of_a_sweep(task: Task, config: DictConfig, recipe: str) -> float | None
             return task(config)
     except Exception as error:
         failure = sweep.record(folder, _number(), job.overrides.task, error)
+        if started_outside():
+            # It may have failed in this process alone, and the others wait for it: who started them ends them all.
+            raise
         if is_first():
             print(f"! {failure}", file=sys.stderr, flush=True)
             if os.environ.get("HYDRA_FULL_ERROR") == "1":

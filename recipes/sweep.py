@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from . import ending
+from .run_id import is_first
 
 FAILED = "failed.json"
 
@@ -92,13 +93,14 @@ def describe(error: BaseException) -> str:
 
 
 def record(folder: Path, job: int, overrides: Sequence[str], error: BaseException) -> Failure:
-    """Write ``failed.json`` into the folder of a job and return what it holds."""
+    """Write ``failed.json`` into the folder of a job, the first of its processes for all; return what it holds."""
     trace = "".join(traceback.format_exception(error))
     ours = _ours()
     # What is the same for all jobs says nothing of this one.
     own = tuple(each for each in overrides if each not in ours["said"])
     failure = Failure(job, own, describe(error), trace, ours["name"])
-    (folder / FAILED).write_text(f"{json.dumps(asdict(failure), indent=2)}\n")
+    if is_first():
+        (folder / FAILED).write_text(f"{json.dumps(asdict(failure), indent=2)}\n")
     return failure
 
 
