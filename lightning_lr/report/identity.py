@@ -102,7 +102,10 @@ def _whole(item: Any) -> bytes | None:
         item = torch.as_tensor(item)
     if isinstance(item, Tensor):
         flat = item.detach().cpu().contiguous().reshape(-1)
-        kind = f"{item.dtype} {tuple(item.shape)} ".encode()
+        if flat.is_floating_point():
+            # The same in double precision is the same sample, and so is 0 with another sign.
+            flat = flat.double() + 0.0
+        kind = f"{flat.dtype} {tuple(item.shape)} ".encode()
         return kind + (flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     if isinstance(item, str | bytes | Number):
         return repr(item).encode()

@@ -39,6 +39,15 @@ def test_a_sample_is_the_same_in_another_order_and_another_batch(form):
     assert identities(form(X[2:3]), 1) == (whole[2],)
 
 
+def test_a_sample_is_the_same_in_another_precision_and_with_another_sign_of_zero():
+    assert identities(X.double(), 6) == identities(X, 6)
+    assert identities(X.half().numpy(), 6) == identities(X.half().float(), 6)
+    assert identities(-torch.zeros(1, 3), 1) == identities(torch.zeros(1, 3), 1)
+    # Pixels and their shares are two things, and whole numbers too large for a float stay apart.
+    assert identities(torch.tensor([[1]]), 1) != identities(torch.tensor([[1.0]]), 1)
+    assert len({*identities(torch.tensor([[2**53], [2**53 + 1]]), 2)}) == 2
+
+
 def test_every_part_counts():
     one, other = X.clone(), X.clone()
     other[3, 1, 2] += 1e-6
