@@ -180,7 +180,8 @@ class _Reader:
 
     def _member(self, source: MappedFile | Mapping[str, Any], name: str, step: int | None, cycle: int | None) -> Member:
         state = source.tensors if isinstance(source, MappedFile) else source
-        if strange := [key for key in state if not isinstance(key, str)]:
+        keys: list[object] = list(state)
+        if strange := [key for key in keys if not isinstance(key, str)]:
             raise ValueError(
                 f"{name}: no state dict, for {strange[0]!r} is not the name of a tensor; pass what state_dict() returns"
             )

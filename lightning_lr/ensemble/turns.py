@@ -53,7 +53,7 @@ class Turns:
         Raises:
             RuntimeError: If it is traced.
         """
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        if torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None:
             # A trace holds the places that weights are put into, and not who was in them: the last one, M times.
             raise RuntimeError(
                 "SnapshotEnsemble: members take turns in one network, which a trace would hold the last one of alone; "
