@@ -27,8 +27,9 @@ from .table import cell, members
 _HOW = """Each figure is the mean over the runs that differ in nothing but their seed, ± the standard deviation of a
 sample (divided by n - 1); of one run there is none. Groups are held against the first by a t-test, two-sided: paired
 where both have the same seeds, else Welch's, with Holm's correction for several tests; below p = 0.05 a difference is
-called more than noise. That noise is the training's: all runs are tested on the same samples, and how far these stand
-for others is not in it. Updates to the target are those before the first validation at it or above."""
+called more than noise. The 95 % interval is that of one test, without correction. The noise is the training's: all runs
+are tested on the same samples, and how far these stand for others is not in it. Updates to the target are those before
+the first validation at it or above."""
 
 
 @dataclass(frozen=True)
