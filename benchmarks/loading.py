@@ -5,10 +5,10 @@
     python benchmarks/loading.py --device cuda
 
 All of them crop with four pixels of padding, flip, normalise and cut a square of eight pixels out, each sample on its
-own, and batch 128; batches are on the device when they are counted. torchvision's read an image from an array in memory,
-as its CIFAR-10 does: no disk on any side. Its transforms have no cutout: that of the paper's authors is used, a quarter
-of the cost of `RandomErasing`. One process and one thread but for the workers, the ways by turns, an epoch a turn, median
-of turns. The first epoch of each, which starts the workers, is not counted.
+own, and batch 128; batches are on the device when they are counted. torchvision's read an image from an array in
+memory, as its CIFAR-10 does: no disk on any side. Its transforms have no cutout: that of the paper's authors is used.
+One process and one thread but for the workers, the ways by turns, an epoch a turn, median of turns. The first epoch of
+each, which starts the workers, is not counted.
 
 `load` is how many processes wanted a processor before and after: where it is above the number of processors, samples a
 second are what was left by others, and `cpu_us_a_sample`, what this process computed for a sample, says more.
