@@ -62,8 +62,8 @@ class Case:
 
 CASES = {
     "cpu": {
-        "resnet18": Case(("model=resnet18", "data.shape=[3,32,32]"), batch=32, steps=1, pairs=40),
-        "small_cnn": Case(("model=small_cnn", "data.shape=[1,8,8]"), batch=64, steps=50, pairs=40),
+        "resnet18": Case(("model=resnet18", "data.shape=[3,32,32]"), batch=32, steps=1, pairs=20),
+        "small_cnn": Case(("model=small_cnn", "data.shape=[1,8,8]"), batch=64, steps=50, pairs=20),
     },
     "cuda": {
         "resnet18": Case(("model=resnet18", "data.shape=[3,32,32]"), batch=128, steps=20, pairs=40),

@@ -65,7 +65,8 @@ def build_optimizer(config: DictConfig) -> MakeOptimizer:
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in composed.keywords.items()}
     make: MakeOptimizer = partial(composed.func, *composed.args, **arguments)
     try:
-        make([torch.nn.Parameter(torch.zeros(1))])
+        # Of two dimensions, for there are optimizers that take nothing else.
+        make([torch.nn.Parameter(torch.zeros(1, 1))])
     except (TypeError, ValueError) as error:
         raise type(error)(f"optimizer: {error}") from error
     return make

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-import recipes
 from recipes.metrics import read
 from recipes.run import build
 from recipes.terminal import quiet
 from recipes.train import CONF
+from tests.system.commands import IN_TWO, run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(recipes.__file__).resolve().parent.parent
-IN_TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=4", "trainer.limit_val_batches=1")
 
 MY_NETWORK = """
@@ -40,24 +34,14 @@ class Net(nn.Module):
 
 
 def train(*overrides, cwd):
-    # Another test of this process may have left a launcher's variables behind.
-    launcher = ("LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "HYDRA_FULL_ERROR")
-    environment = {name: value for name, value in os.environ.items() if name not in launcher}
-    return subprocess.run(
-        [sys.executable, "-m", "recipes.train", "hydra.run.dir=run", *overrides],
-        cwd=cwd,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    return run("-m", "recipes.train", "hydra.run.dir=run", *overrides, cwd=cwd)
 
 
 def test_a_network_of_ones_own_beside_the_command(tmp_path):
     (tmp_path / "my_package.py").write_text(MY_NETWORK)
     mine = ("model=custom", "model._target_=my_package.Net", "+model.width=3")
     done = train(*mine, *SHORT, "schedule.cycles=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.process.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["config"]["model"] == {"_target_": "my_package.Net", "width": 3}
 
@@ -72,7 +56,7 @@ def test_a_network_of_ones_own_beside_the_command(tmp_path):
 def test_what_is_wrong_with_it_is_one_line_and_exit_code_one(text, overrides, said, tmp_path):
     (tmp_path / "my_package.py").write_text(text)
     done = train("model=custom", "model._target_=my_package.Net", *overrides, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.process.returncode == 1
     # Hydra says before it which job it was, and after it how to see more.
     _, line, *rest = done.stderr.splitlines()
     assert line.startswith(said)
@@ -88,7 +72,7 @@ def test_torchvisions_on_two_processes_at_a_rate_that_a_test_finds(tmp_path):
         *("schedule=one_cycle", "schedule.max_lr=auto", "scale_lr=true", "trainer.limit_test_batches=2"),
         cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.process.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     (rate,) = result["found"].values()
     # As it was found, on both processes: not scaled again. The peak of four updates is the first: 0.3 · 4 = 1.2.
@@ -98,7 +82,7 @@ def test_torchvisions_on_two_processes_at_a_rate_that_a_test_finds(tmp_path):
 
 def test_a_rate_is_scaled_with_the_number_of_processes(tmp_path):
     done = train(*IN_TWO, *SHORT, "scale_lr=true", "schedule=constant", "schedule.lr=0.03", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.process.returncode == 0, done.stderr
     for group in (1, 2):
         assert [lr for _, lr in read(tmp_path / "run")[f"lr-SGD/pg{group}"]] == pytest.approx([0.06] * 4)
 
