@@ -21,6 +21,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(recipes.__file__).resolve().parent.parent
 COMMANDS = ["lr-train", "lr-find", "lr-ensemble", "lr-compare"]
+# What a clone has at its top, and the wheel has not: Hydra's plugins alone are where Hydra looks for them.
+INSIDE = ("recipes", "conf")
 BRIEF = ("trainer.max_epochs=2", "schedule.cycles=2")
 IN_TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
@@ -94,8 +96,8 @@ def test_holds_the_package_the_recipes_and_every_configuration_and_nothing_else(
         names = set(archive.namelist())
         entry_points = archive.read(f"lightning_lr-{__version__}.dist-info/entry_points.txt").decode()
     sources = {
-        f"{'' if folder == 'lightning_lr' else 'lightning_lr/'}{file.relative_to(ROOT).as_posix()}"
-        for folder in ("lightning_lr", "recipes", "conf")
+        f"{'lightning_lr/' if folder in INSIDE else ''}{file.relative_to(ROOT).as_posix()}"
+        for folder in ("lightning_lr", "hydra_plugins", *INSIDE)
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
@@ -131,6 +133,13 @@ def test_trains_in_one_process_and_in_two(trained):
     # 1,077 images in batches of 64, and in two shares of it.
     steps = [json.loads((cwd / "runs" / name / "result.json").read_text())["steps"] for name in ("one", "two")]
     assert steps == [34, 18]
+
+
+def test_a_sweep_starts_its_jobs_of_two_processes_anew(bin, tmp_path):
+    done = run(bin / "lr-train", "-m", *BRIEF, *IN_TWO, "seed=3", "hydra.sweep.dir=swept", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "swept" / "0" / "result.json").read_text())
+    assert (result["config"]["seed"], result["steps"]) == (3, 18)
 
 
 def test_finds_a_rate_and_names_the_installed_command_to_go_on_with(bin, tmp_path):
