@@ -90,6 +90,13 @@ def test_an_epoch_that_was_left_is_whole_when_it_is_begun_again():
     assert same(list(twice), epoch(loader(), 0))
 
 
+def test_a_place_is_gone_on_from_once():
+    twice = loader()
+    twice.load_state_dict({**twice.state_dict(), "batches": 3})
+    next(iter(twice))
+    assert same(list(twice), epoch(loader(), 0))
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
