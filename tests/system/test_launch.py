@@ -33,7 +33,7 @@ def checkpoint(cwd):
 
 @pytest.mark.parametrize("whom", ["all processes", "the first one"])
 def test_ctrl_c_ends_all_and_keeps_what_was_done(whom, tmp_path):
-    command = Command(*TRAIN, *IN_TWO, "schedule.cycles=20", cwd=tmp_path)
+    command = Command(*TRAIN, *IN_TWO, "schedule.cycles=40", cwd=tmp_path)
     command.until(lambda: checkpoint(tmp_path))
     # What a terminal sends goes to the whole group.
     (os.killpg if whom == "all processes" else os.kill)(command.process.pid, signal.SIGINT)
@@ -45,7 +45,7 @@ def test_ctrl_c_ends_all_and_keeps_what_was_done(whom, tmp_path):
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 9
     assert json.loads((folder / "snapshots" / "manifest.json").read_text())["snapshots"]
     with (folder / "metrics.csv").open(newline="") as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file) if row["lr-SGD"]]
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
     assert steps == list(range(len(steps)))
     assert len(steps) >= 9
     assert not (folder / "result.json").exists()
@@ -112,11 +112,12 @@ def test_torchrun_has_one_folder(tmp_path):
 
 
 def test_two_processes_train_as_one_does_on_the_same_batches(tmp_path):
-    # A network without batch statistics, which each process takes of its own share, and a whole number of batches; the
-    # validation after every update tells the loss of the weights that it led to.
+    # A network without batch statistics, which each process takes of its own share; whole batches, and an even number of
+    # samples to validate on, for none counts twice then. Validation after every update tells the loss that it led to.
     same = (
         "model=mlp",
-        "data.val_size=293",
+        "data.val_size=300",
+        "data.test_size=473",
         "trainer.max_epochs=1",
         "trainer.val_check_interval=1",
         "schedule.cycles=4",
@@ -133,7 +134,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(tmp_path):
         weights.append([load_file(file) for file in sorted((folder / "snapshots").glob("*.safetensors"))])
     one, two = losses
     assert len(one) == 16
-    assert one[0] - one[-1] > 0.3
+    assert one[0] - one[-1] > 0.2
     assert two == pytest.approx(one, abs=1e-5)
     for single, double in zip(*weights, strict=True):
         assert single.keys() == double.keys()
