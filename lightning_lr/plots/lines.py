@@ -80,13 +80,13 @@ def plot_lines(lines: Sequence[Line], path: str | Path, *, title: str | None = N
     upright = _LETTER * longest > _ACROSS * min(b - a for a, b in pairwise(names)) / (starts[-1] + 1)
     figure = figure_for(path, height=4.4 + _LETTER * longest if upright else 4.4)
     panel = figure.subplots()
-    style(panel, "loss")
+    style(panel, "validation loss")
     losses = [loss for line in lines for loss in line.losses if math.isfinite(loss)]
     top = max(losses)
     panel.yaxis.set_major_formatter("{x:.9g}")
     if min(losses) > 0 and top > LOG_FROM * min(losses):
         panel.set_yscale("log")
-        panel.set_ylabel("loss (log scale)", fontsize=10)
+        panel.set_ylabel("validation loss (log scale)", fontsize=10)
     for start, line in zip(starts, lines, strict=True):
         _draw_line(panel, start, line, top, fine=len(lines) > _NAMED_TO)
     barriers = _name_barriers(panel, starts, lines)

@@ -43,7 +43,7 @@ def test_neighbours_stand_side_by_side_on_one_axis(figures):
     assert drawn(panel, "members") == [[(0, 1.0), (1, 2.0)], [(1, 2.0), (2, 3.0)]]
     assert shown_ticks(panel.xaxis) == ["snapshot-000", "snapshot-001", "snapshot-002"]
     assert list(panel.get_xticks()) == [0, 1, 2]
-    assert panel.get_ylabel() == "loss"
+    assert panel.get_ylabel() == "validation loss"
     assert panel.get_xlabel() == "on the straight line between the weights of neighbours"
     assert legend(figures[0]) == ["straight line between the ends", "loss", "members", "barrier"]
     assert figures[0].get_suptitle() == "digits"
@@ -97,7 +97,7 @@ def test_the_scale_is_logarithmic_where_the_spread_asks_for_it(peak, scale, figu
     plot_lines(chain(2, peak), "lines.png")
     (panel,) = figures[0].axes
     assert panel.get_yscale() == scale
-    assert panel.get_ylabel() == {"log": "loss (log scale)", "linear": "loss"}[scale]
+    assert panel.get_ylabel() == {"log": "validation loss (log scale)", "linear": "validation loss"}[scale]
 
 
 def test_of_many_barriers_the_highest_is_named(figures):
