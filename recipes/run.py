@@ -20,7 +20,7 @@ from lightning_lr.durable import staged
 
 from . import pictures, report
 from .building import build_task
-from .evaluation import evaluate, samples
+from .evaluation import Evaluation, evaluate, samples
 from .log import MetricsFile
 from .processes import together
 from .resume import CHECKPOINT, CONFIG, set_aside
@@ -72,39 +72,53 @@ def run(config: DictConfig) -> float:
         found = None if parts.snapshots is None else Snapshots(cast(Path, parts.snapshots.dirpath))
         evaluation = evaluate(parts.trainer, parts.module, parts.datamodule, found)
     if parts.trainer.is_global_zero:
-        steps = parts.policy.step
-        pictures.draw(
-            folder,
-            cycles=parts.policy.run_cycles,
-            steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
-            title=type(parts.policy).__name__,
-        )
-        if parts.range_test is not None and parts.range_test.result is not None:
-            parts.range_test.result.save(folder / "range_test.json")
-            parts.range_test.result.plot(folder / "lr_range.png")
-        # Last: where there is a result, there is all that it speaks of.
-        seconds = time.perf_counter() - began
-        report.write_result(
-            folder / "result.json",
-            evaluation,
-            composed,
-            found=parts.policy.found,
-            steps=steps,
-            seconds=seconds,
-            fit_seconds=parts.stopwatch.seconds,
-            clock=parts.stopwatch.readings,
-            device=report.device_of(parts.trainer),
-            steps_per_epoch=parts.policy.horizon.steps_per_epoch if parts.policy.horizon else None,
-        )
-        test_size = samples(parts.trainer, parts.datamodule)
-        screen = console()
-        screen.print(report.table(evaluation, steps, test_size))
-        screen.print(report.verdict(evaluation, test_size), soft_wrap=True)
-        if parts.policy.found:
-            rates = ", ".join(f"{name}={rate:.2g}" for name, rate in parts.policy.found.items())
-            screen.print(f"A range test found {rates}; see lr_range.png", soft_wrap=True)
-        screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {shown(folder)}", soft_wrap=True)
+        leave(parts, evaluation, folder, composed, began)
     return evaluation.ensemble.accuracy
+
+
+def leave(parts: Parts, evaluation: Evaluation, folder: Path, composed: dict[str, Any], began: float) -> None:
+    """Draw, write and print what came of the run.
+
+    Args:
+        parts: The run, after its fit.
+        evaluation: Its scores.
+        folder: Where its files go.
+        composed: What it was composed of.
+        began: The clock at its start.
+    """
+    steps, horizon = parts.policy.step, parts.policy.horizon
+    steps_per_epoch = None if horizon is None else horizon.steps_per_epoch
+    pictures.draw(
+        folder,
+        cycles=parts.policy.run_cycles,
+        steps_per_epoch=steps_per_epoch,
+        title=type(parts.policy).__name__,
+    )
+    if parts.range_test is not None and parts.range_test.result is not None:
+        parts.range_test.result.save(folder / "range_test.json")
+        parts.range_test.result.plot(folder / "lr_range.png")
+    # Last: where there is a result, there is all that it speaks of.
+    seconds = time.perf_counter() - began
+    report.write_result(
+        folder / "result.json",
+        evaluation,
+        composed,
+        found=parts.policy.found,
+        steps=steps,
+        seconds=seconds,
+        fit_seconds=parts.stopwatch.seconds,
+        clock=parts.stopwatch.readings,
+        device=report.device_of(parts.trainer),
+        steps_per_epoch=steps_per_epoch,
+    )
+    test_size = samples(parts.trainer, parts.datamodule)
+    screen = console()
+    screen.print(report.table(evaluation, steps, test_size))
+    screen.print(report.verdict(evaluation, test_size), soft_wrap=True)
+    if parts.policy.found:
+        rates = ", ".join(f"{name}={rate:.2g}" for name, rate in parts.policy.found.items())
+        screen.print(f"A range test found {rates}; see lr_range.png", soft_wrap=True)
+    screen.print(f"{steps} updates in {seconds:.0f} s; all of it is in {shown(folder)}", soft_wrap=True)
 
 
 def build(config: DictConfig, folder: Path) -> Parts:
