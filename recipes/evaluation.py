@@ -75,8 +75,9 @@ def samples(trainer: pl.Trainer, datamodule: pl.LightningDataModule) -> int:
         trainer: After the test.
         datamodule: What was tested on.
     """
+    loader = datamodule.test_dataloader()
     batches = sum(trainer.num_test_batches) * trainer.world_size
-    return int(min(len(datamodule.test_dataloader().dataset), batches * datamodule.batch_size))
+    return int(min(len(loader.dataset), batches * loader.batch_size))
 
 
 @contextmanager

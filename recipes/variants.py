@@ -61,8 +61,8 @@ def _values(config: DictConfig, name: str) -> list[float]:
 def trained_alike(config: DictConfig) -> dict[str, str]:
     """Return the overrides with which `recipes.train` trains as this test did, by key; its own momentum among them.
 
-    Training has its momentum from the schedule where that cycles it, else from the optimizer. A rate that was measured on
-    all processes is not to be scaled for them again.
+    Training has its momentum from the schedule where that cycles it, else from the optimizer. A rate that was measured
+    on all processes is not to be scaled for them again.
     """
     name = varied(config)
     alike = {} if name is None else {_KEYS[name]: OmegaConf.select(config, _KEYS[name])}
