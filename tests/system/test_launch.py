@@ -112,8 +112,8 @@ def test_torchrun_has_one_folder(tmp_path):
 
 
 def test_two_processes_train_as_one_does_on_the_same_batches(tmp_path):
-    # A network without batch statistics, which each process takes of its own share; whole batches, and an even number of
-    # samples to validate on, for none counts twice then. Validation after every update tells the loss that it led to.
+    # A network without batch statistics, which each process takes of its own share; whole batches, and an even number
+    # to validate on, for none counts twice then. Validation after every update tells the loss that it led to.
     same = (
         "model=mlp",
         "data.val_size=300",
