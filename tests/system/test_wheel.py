@@ -174,7 +174,8 @@ def test_compares_runs(trained, bin):
     cwd, *_ = trained
     done = run(bin / "lr-compare", "runs", cwd=cwd)
     assert done.returncode == 0, done.stderr
-    assert "SGDR" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 runs in 2 groups; the page is compare/index.html"
+    assert (cwd / "compare" / "index.html").is_file()
 
 
 def test_what_was_refused_is_the_exit_status(bin, tmp_path):
