@@ -177,8 +177,10 @@ def test_momentum_is_cycled_in_both_param_groups_of_adamw(composed, tmp_path):
 
 
 def test_a_list_of_the_configuration_is_a_tuple_to_torch(composed):
-    task, _ = build_task(composed("optimizer=adam", "optimizer.betas=[0.8,0.9]"))
-    assert task.configure_optimizers().param_groups[0]["betas"] == (0.8, 0.9)
+    of_mine = ["optimizer=custom", "optimizer._target_=torch.optim.NAdam", "+optimizer.betas=[0.8,0.9]"]
+    for overrides in (of_mine, ["optimizer=adam", "optimizer.betas=[0.8,0.9]"]):
+        task, _ = build_task(composed(*overrides))
+        assert task.configure_optimizers().param_groups[0]["betas"] == (0.8, 0.9)
 
 
 @pytest.mark.parametrize(
