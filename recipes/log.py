@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class MetricsFile(CSVLogger):
@@ -13,12 +14,24 @@ class MetricsFile(CSVLogger):
 
     Args:
         save_dir: The folder.
-        flush_logs_every_n_steps: How many rows may wait to be written.
+        flush_logs_every_n_steps: How many rows may wait to be written. Lightning would write at every update, and open
+            the file for it.
     """
 
     def __init__(self, save_dir: str | Path, flush_logs_every_n_steps: int = 100) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
 
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what waits, where that is enough."""
+        if len(self.experiment.metrics) >= self._flush_logs_every_n_steps:
+            super().save()
+
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
-        """Write what has not been written: a run that goes on from the checkpoint does not log it again."""
-        self.save()
+        """Write all: a run that goes on from the checkpoint does not log it again."""
+        super().save()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write all, however the run ended."""
+        super().save()

@@ -21,7 +21,12 @@ from .schema.places import here
 GROUPS = ("data", "model")
 
 # Other values of these move no sample from one part of the data to another.
-_OF_NO_SPLIT = frozenset({"batch_size", "shuffle_seed"})
+_OF_NO_SPLIT = frozenset(
+    {
+        *("batch_size", "shuffle_seed", "drop_last", "num_workers"),
+        *("crop", "flip", "cutout", "padding", "scale", "sizes"),
+    }
+)
 
 _LEAK = "what it was trained on may be among these samples"
 

@@ -22,6 +22,7 @@ DATA = {
     "test_size": 300,
     "split_seed": 7,
     "shuffle_seed": 3,
+    "drop_last": False,
 }
 MODEL = {"_target_": "recipes.models.small_cnn.SmallCNN", "width": 8}
 

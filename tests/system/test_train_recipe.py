@@ -169,7 +169,7 @@ def test_learns_the_digits(in_one):
 
 def test_the_learning_rate_in_the_log_is_the_closed_form(in_one):
     with (run_folder(in_one[0]) / "metrics.csv").open(newline="") as file:
-        used = [(int(row["step"]), float(row["lr-SGD"])) for row in csv.DictReader(file) if row["lr-SGD"]]
+        used = [(int(row["step"]), float(row["lr-SGD/pg1"])) for row in csv.DictReader(file) if row["lr-SGD/pg1"]]
     steps = np.arange(680)
     assert [step for step, _ in used] == steps.tolist()
     formula = 0.25 * (1 + np.cos(np.pi * (steps % 136) / 136))
