@@ -61,8 +61,25 @@ def take_up(config: DictConfig, here: Path, said: Sequence[str]) -> DictConfig:
     return _merged(config, file, keys)
 
 
-def set_aside(folder: Path) -> None:
-    """Give what the run has written so far names with a number, before it is written anew.
+def require_own_folder(config: DictConfig, here: Path, there: Path) -> None:
+    """Refuse to go on with a run anywhere but in its own folder, as a job of a sweep would.
+
+    Args:
+        config: As composed from `conf/train.yaml`, with `resume`.
+        here: The folder that a relative path starts from.
+        there: Hydra's folder of this run.
+
+    Raises:
+        ValueError: If it is another.
+    """
+    if (here / Path(config.resume).expanduser()).resolve() != there.resolve():
+        raise ValueError(
+            f"resume={config.resume}: a run goes on in its own folder, alone; leave out -m and hydra.run.dir"
+        )
+
+
+def set_aside(folder: Path) -> int:
+    """Give what the run has written so far names with a number, before it is written anew; return the number.
 
     Args:
         folder: Of the run.
@@ -75,6 +92,23 @@ def set_aside(folder: Path) -> None:
             # The configuration stays where other processes of this run may be reading it, until it is replaced.
             aside = shutil.copyfile if name == CONFIG else os.rename
             aside(folder / name, earlier(folder, name, number))
+    return number
+
+
+def put_back(folder: Path, number: int) -> None:
+    """Undo what `set_aside` has done.
+
+    Args:
+        folder: Of the run.
+        number: What it returned.
+    """
+    for name in _PARTS:
+        aside = earlier(folder, name, number)
+        if aside.exists():
+            os.replace(aside, folder / name)
+        else:
+            # Begun since, with nothing in it that anybody trained.
+            (folder / name).unlink(missing_ok=True)
 
 
 def earlier(folder: Path, name: str, number: int) -> Path:
@@ -97,6 +131,8 @@ def _merged(config: DictConfig, file: Path, keys: Sequence[str]) -> DictConfig:
     sections = read(file)
     merged = config.copy()
     for group in _GROUPS:
+        if group == "optimizer" and group in keys:
+            _require_same(config, sections.get(group))
         if group in keys or group not in sections:
             continue
         adopted = typed(file, group, sections[group])
@@ -112,6 +148,16 @@ def _merged(config: DictConfig, file: Path, keys: Sequence[str]) -> DictConfig:
             if key.startswith(f"{name}.") and name in _SECTIONS:
                 OmegaConf.update(merged, key, OmegaConf.select(config, key))
     return merged
+
+
+def _require_same(config: DictConfig, section: Any) -> None:
+    """Refuse another optimizer than the run's: what it has in the checkpoint is of no use to that."""
+    was = section.get("_target_") if isinstance(section, dict) else None
+    if was != config.optimizer._target_:
+        raise ValueError(
+            f"optimizer: is {config.optimizer._target_}, and the checkpoint has the state of {was}; "
+            "leave it out, or train anew"
+        )
 
 
 def _take(config: DictConfig, name: str, value: Any, file: Path) -> None:

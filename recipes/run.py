@@ -16,16 +16,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_lr import LRRangeTest, Schedule, SnapshotCheckpoint, Snapshots
-from lightning_lr.durable import staged
 
 from . import pictures, report
 from .building import build_task
 from .evaluation import Evaluation, evaluate, samples
 from .log import MetricsFile
 from .processes import together
-from .resume import CHECKPOINT, CONFIG, set_aside
+from .resume import CHECKPOINT
 from .scaling import schedule_of
 from .stopwatch import Stopwatch
+from .take_over import TakeOver
 from .terminal import Bar, console, quiet
 
 # What says that a folder is somebody's.
@@ -64,9 +64,13 @@ def run(config: DictConfig) -> float:
     with quiet():
         parts = build(config, folder)
         if resumed:
-            take_over(folder, composed)
-        checkpoint = folder / CHECKPOINT if resumed else None
-        parts.trainer.fit(parts.module, datamodule=parts.datamodule, ckpt_path=checkpoint, weights_only=True)
+            take_over = TakeOver(folder, composed)
+            # First: the checkpoint callback has to stay the last.
+            parts.trainer.callbacks.insert(0, take_over)  # type: ignore[attr-defined]
+            with take_over():
+                fit(parts, folder / CHECKPOINT)
+        else:
+            fit(parts, None)
         if parts.policy.step == 0:
             raise ValueError("trainer: no update was applied, there is nothing to test; give it epochs and batches")
         found = None if parts.snapshots is None else Snapshots(cast(Path, parts.snapshots.dirpath))
@@ -74,6 +78,16 @@ def run(config: DictConfig) -> float:
     if parts.trainer.is_global_zero:
         leave(parts, evaluation, folder, composed, began)
     return evaluation.ensemble.accuracy
+
+
+def fit(parts: Parts, checkpoint: Path | None) -> None:
+    """Train.
+
+    Args:
+        parts: The run.
+        checkpoint: What to go on from.
+    """
+    parts.trainer.fit(parts.module, datamodule=parts.datamodule, ckpt_path=checkpoint, weights_only=True)
 
 
 def leave(parts: Parts, evaluation: Evaluation, folder: Path, composed: dict[str, Any], began: float) -> None:
@@ -173,14 +187,6 @@ def loggers(config: DictConfig, folder: Path) -> list[Logger]:
     """
     chosen = instantiate(config, save_dir=folder, _convert_="all")
     return [chosen] if isinstance(chosen, MetricsFile) else [MetricsFile(folder), chosen]
-
-
-@rank_zero_only
-def take_over(folder: Path, composed: dict[str, Any]) -> None:
-    """Keep what the run that is resumed has written, and write the configuration that it goes on with."""
-    set_aside(folder)
-    with staged(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed)).encode()) as publish:
-        publish()
 
 
 @rank_zero_only

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from .errors import one_line
 from .launch import command
-from .resume import take_up
+from .resume import require_own_folder, take_up
 from .schema.checks import check
 
 # Absolute, so that the command works from any folder.
@@ -32,7 +32,9 @@ def main(config: DictConfig) -> float:
         check(config)
         if config.resume is not None:
             job = HydraConfig.get()
-            config = take_up(config, Path(job.runtime.cwd), job.overrides.task)
+            here = Path(job.runtime.cwd)
+            require_own_folder(config, here, Path(job.runtime.output_dir))
+            config = take_up(config, here, job.overrides.task)
         # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
         from .run import run
 

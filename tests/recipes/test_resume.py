@@ -6,7 +6,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from recipes.resume import CHECKPOINT, set_aside, take_up
+from recipes.resume import CHECKPOINT, put_back, require_own_folder, set_aside, take_up
 
 
 @pytest.fixture
@@ -133,3 +133,33 @@ def test_what_was_written_is_set_aside_and_never_overwritten(tmp_path):
         "config-2.yaml": "second",
         "metrics-2.csv": "third",
     }
+
+
+def test_what_was_set_aside_is_put_back_with_nothing_beside_it(tmp_path):
+    for name in ("config-0.yaml", "config.yaml", "result.json"):
+        (tmp_path / name).write_text(f"old {name}")
+    number = set_aside(tmp_path)
+    assert number == 1
+    for name in ("config.yaml", "metrics.csv"):
+        (tmp_path / name).write_text("new")
+    put_back(tmp_path, number)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        name: f"old {name}" for name in ("config-0.yaml", "config.yaml", "result.json")
+    }
+
+
+def test_a_run_goes_on_in_its_own_folder_alone(composed, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    for said in ("run", "./run/", "link", str(tmp_path / "run")):
+        require_own_folder(composed(f"resume={said}"), tmp_path, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"^resume=run: a run goes on in its own folder, alone; leave out -m and hyd"):
+        require_own_folder(composed("resume=run"), tmp_path, tmp_path / "multirun" / "0")
+
+
+def test_another_optimizer_is_refused_and_the_same_is_not(stopped, resumed):
+    stopped(*RUN)
+    with pytest.raises(
+        ValueError, match=r"^optimizer: is torch.optim.AdamW, and the checkpoint has the state of torch.o"
+    ):
+        resumed("optimizer=adamw")
+    assert resumed("optimizer=sgd").optimizer.momentum == 0.9
