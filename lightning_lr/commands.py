@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 # What the extra brings, by the names that are imported. Looked for before a command starts: the other way to learn of
 # it is a run that trains for an hour, and then misses what draws its pictures.
-EXTRA = ("hydra", "matplotlib", "rich", "sklearn", "torchvision")
+EXTRA = ("hydra", "matplotlib", "rich", "scipy", "sklearn", "torchvision")
 
 
 def train() -> object:

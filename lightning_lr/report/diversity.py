@@ -55,7 +55,11 @@ def correlation(readings: Tensor, target: Tensor) -> list[list[float]]:
         errors = _known(readings, readings.argmax(dim=-1) != target)
     centred = errors - errors.mean(dim=1, keepdim=True)
     norms = centred.square().sum(dim=1).sqrt()
-    matrix: list[list[float]] = (centred @ centred.T / (norms[:, None] * norms)).clamp(-1.0, 1.0).tolist()
+    correlations = (centred @ centred.T / (norms[:, None] * norms)).clamp(-1.0, 1.0)
+    # With itself, exactly: by rounding it is less on some machines.
+    itself = correlations.diagonal()
+    itself.masked_fill_(~itself.isnan(), 1.0)
+    matrix: list[list[float]] = correlations.tolist()
     return matrix
 
 

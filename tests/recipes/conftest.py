@@ -28,6 +28,7 @@ def _process_as_before():
     environment, threads = dict(os.environ), torch.get_num_threads()
     yield
     torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = False
     torch.set_num_threads(threads)
     os.environ.clear()
     os.environ.update(environment)
