@@ -29,7 +29,10 @@ def build_task(config: DictConfig) -> tuple[Classifier, pl.LightningDataModule]:
         torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     # Lists as lists: torch and lightning know nothing of OmegaConf.
+    require_complete(config.data, "data", path="houses.csv", target="district", root="photos", shape="[3,32,32]")
     datamodule = instantiate(config.data, _convert_="all")
+    if datamodule.num_classes < 2:
+        raise ValueError("data: all samples are of one class, and there is nothing to tell apart; name data with two")
     model = build_model(config.model, datamodule)
     channels_last = config.get("channels_last", False)
     shape = getattr(datamodule, "shape", None)

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from .augmentation import Augmentation
 from .folders import Files, check_sizes, classes_in, parted
 from .in_memory import InMemory, statistics
-from .on_disk import centre_crop
+from .on_disk import centre_crop, decoded
 from .on_disk_data import OnDiskData
 from .parts import InMemoryData, Loaded, check_positive
 
@@ -140,6 +139,5 @@ class ImageFolderInMemory(InMemoryData):
         images = torch.empty(len(part.paths), *self.shape, dtype=torch.uint8)
         take, top = centre_crop(self.size, share=1.0), Path(self.root).expanduser()
         for place, path in zip(images, part.paths, strict=True):
-            with Image.open(top / path) as file:
-                place.copy_(functional.pil_to_tensor(take(file.convert("RGB"))))
+            place.copy_(functional.pil_to_tensor(take(decoded(str(top / path)))))
         return images

@@ -24,6 +24,29 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CENTRE = 0.875
 
 
+class UndecodableError(ValueError):
+    """A file that is no image, or half of one."""
+
+
+def decoded(path: str) -> Image.Image:
+    """Return the image in a file, with three channels.
+
+    Raises:
+        UndecodableError: If it is none.
+        FileNotFoundError: If it has gone.
+    """
+    try:
+        with Image.open(path) as file:
+            image: Image.Image = file.convert("RGB")
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        # Decoders raise what they like: OSError, SyntaxError, struct.error, DecompressionBombError.
+        said = " ".join(str(error).split())
+        raise UndecodableError(f"{path}: cannot be decoded ({said}); replace it, or take it away") from error
+    return image
+
+
 class Request(NamedTuple):
     """What a worker is asked for; the epoch's size and randomness come with it, so that workers need not be told.
 
@@ -68,8 +91,7 @@ class OnDisk(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, wanted: int | Request) -> tuple[Tensor, int]:
         """An image, (3, size, size), and its label."""
         request = wanted if isinstance(wanted, Request) else Request(wanted, self.size, None)
-        with Image.open(os.path.join(self.folder, os.fsdecode(self.files[request.image]))) as file:
-            image = file.convert("RGB")
+        image = decoded(os.path.join(self.folder, os.fsdecode(self.files[request.image])))
         if request.key is None:
             image = centre_crop(request.size)(image)
         else:

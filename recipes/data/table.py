@@ -19,6 +19,7 @@ from .splitting import check_size, split
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 _WAYS = ("error", "fill")
+_LARGEST = 1e150
 
 
 class Table(InMemoryData):
@@ -34,7 +35,7 @@ class Table(InMemoryData):
         ignored: Columns that are no features, such as an id.
         missing: What to do about empty cells (also "NA", "nan", "null", "none", "?"): "error" refuses them, "fill" puts
             in the median, or the commonest category, of train.
-        delimiter: Between the cells of a row.
+        delimiter: Between the cells of a row: one character, or a backslash with a t for a tab.
         batch_size: Rows a batch, in each process.
         val_size: Rows for validation: an int, or a share.
         test_size: Rows for the test: an int, or a share.
@@ -88,7 +89,7 @@ class Table(InMemoryData):
                     f"missing='error': row {row + 2} of {path} has nothing in column {name!r}; "
                     "fill it in, ignore the column, or pass missing=fill"
                 )
-            if (row := _first_infinite(cells)) is not None:
+            if (row := _first_beyond(cells)) is not None:
                 raise ValueError(
                     f"path={path!r}: row {row + 2} has {cells[row]!r} in column {name!r}; mend it or ignore the column"
                 )
@@ -133,8 +134,14 @@ def read(path: str, delimiter: str) -> dict[str, list[str]]:
         raise FileNotFoundError(
             f"path={path!r}: there is no such file; put a CSV file there, whose first line has the columns' names"
         )
-    with Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    delimiter = "\t" if delimiter == "\\t" else delimiter
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise ValueError(f"delimiter={delimiter!r}: cannot be between cells; pass one character, or \\t for a tab")
+    try:
+        with Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"path={path!r}: cannot be read as CSV in UTF-8 ({error}); save it as that") from error
     if len(rows) < 2:
         raise ValueError(f"path={path!r}: has no rows below its first line; pass a table with some")
     names = [name.strip() for name in rows[0]]
@@ -154,16 +161,25 @@ def _first_missing(cells: Sequence[str]) -> int | None:
     return next((row for row, cell in enumerate(cells) if cell.lower() in _MISSING), None)
 
 
-def _first_infinite(cells: Sequence[str]) -> int | None:
-    return next((row for row, cell in enumerate(cells) if cell.lower().lstrip("+-") in ("inf", "infinity")), None)
+def _first_beyond(cells: Sequence[str]) -> int | None:
+    """The first row with a number that cannot be standardised: its square is no float any more."""
+    for row, cell in enumerate(cells):
+        try:
+            beyond = abs(float(cell)) > _LARGEST
+        except ValueError:
+            continue
+        if beyond:
+            return row
+    return None
 
 
 def _numbers_if(cells: Sequence[str]) -> npt.NDArray[np.generic]:
     """The cells as numbers, if that is what they are: 10 comes after 9."""
     try:
-        return np.array([float(cell) for cell in cells])
+        numbers = np.array([float(cell) for cell in cells])
     except ValueError:
         return np.array(cells)
+    return numbers if np.isfinite(numbers).all() else np.array(cells)
 
 
 def _encoded(cells: Sequence[str], categorical: bool, train: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -84,6 +84,12 @@ class VisionSet(InMemoryData):
                 f"root={self.root!r}: a file of {type(self).__name__} is not the original (its checksum is another); "
                 f"replace it with that of {self.source}"
             ) from error
+        except (ValueError, TypeError, KeyError) as error:
+            # Of MNIST there are no checksums.
+            raise ValueError(
+                f"root={self.root!r}: a file of {type(self).__name__} is cut, or another's ({error}); "
+                f"replace it with that of {self.source}"
+            ) from error
         train, val = split(labels, self.val_size, self.split_seed, "val_size")
         return (
             InMemory(images[train], labels[train], self.mean, self.std),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from .on_disk import OnDisk, Request
+from .on_disk import OnDisk, Request, UndecodableError
 from .place import Batch, PlacedLoader
 
 
@@ -86,9 +86,13 @@ class WorkerLoader(PlacedLoader):
             positions = (torch.arange(len(order)) * order.num_replicas + order.rank) % len(self.dataset)
             keys = drawn[positions].tolist()
         self._requests.prepare(indices, keys, self.size(epoch), self.batch_size, range(begin, len(self)))
-        for images, labels in self._workers:
-            on_device = images.to(self.device, non_blocking=True)
-            yield self.dataset.ready(on_device), labels.to(self.device, non_blocking=True)
+        try:
+            for images, labels in self._workers:
+                on_device = images.to(self.device, non_blocking=True)
+                yield self.dataset.ready(on_device), labels.to(self.device, non_blocking=True)
+        except UndecodableError as error:
+            # A worker's comes as the text of its traceback; the last line says which file.
+            raise UndecodableError(str(error).rpartition(f"{UndecodableError.__name__}: ")[2].strip()) from error
 
 
 class _Requests:

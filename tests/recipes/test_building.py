@@ -194,6 +194,12 @@ def test_a_list_of_the_configuration_is_a_tuple_to_torch(composed):
             ["optimizer=custom", "optimizer._target_=torch.optim.NAdam", "+optimizer.momentum=0.9"],
             "optimizer: NAdam.__init__() got an unexpected keyword argument 'momentum'",
         ),
+        (["data=image_folder"], "data.root: missing; pass data.root=photos"),
+        (["data=table", "data.path=x.csv", "model=mlp"], "data.target: missing; pass data.target=district"),
+        (
+            ["data=fake", "data.num_classes=1"],
+            "data: all samples are of one class, and there is nothing to tell apart; name data with two",
+        ),
         (["optimizer=custom"], "optimizer._target_: missing; pass optimizer._target_=torch.optim.NAdam"),
         (
             ["channels_last=true", "model=mlp", "data=table"],

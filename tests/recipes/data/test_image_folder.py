@@ -234,3 +234,21 @@ def test_imagenet_has_a_thousand_classes(tmp_path, monkeypatch):
     (tmp_path / "train" / "n00000999").rename(tmp_path / "n00000999")
     with pytest.raises(ValueError, match=r"^root=.*: train has 999 classes, and the set has 1000; unpack all of it"):
         ImageNet(str(tmp_path), val_size=1000).setup("fit")
+
+
+@pytest.mark.parametrize("kind", ["in memory", 0, 1])
+def test_a_file_that_was_cut_is_named_in_one_line(root, kind):
+    file = root / "train" / "dog" / "0003.JPEG"
+    file.write_bytes(file.read_bytes()[:200])
+
+    def read():
+        if kind == "in memory":
+            return ImageFolderInMemory(str(root), size=16, val_size=3, test_size=3).setup("fit")
+        data = on_disk(root, num_workers=kind)
+        return [list(each) for each in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
+
+    with pytest.raises(ValueError, match="cannot be decoded") as refused:
+        read()
+    assert str(refused.value).startswith(f"{file}: cannot be decoded (")
+    assert str(refused.value).endswith("); replace it, or take it away")
+    assert "\n" not in str(refused.value)

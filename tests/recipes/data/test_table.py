@@ -123,6 +123,18 @@ def test_what_is_filled_in_is_trains_median_and_commonest(tmp_path):
         (ROWS, {"missing": "drop"}, "^missing='drop': there is no such way; choose from error, fill$"),
         (ROWS, {"val_size": 60}, "^val_size=60: nothing is left to train on"),
         (ROWS, {"delimiter": ";"}, "^target='y': .* has no such column; choose from y,x,colour,id$"),
+        (
+            ROWS,
+            {"delimiter": "||"},
+            r"^delimiter='\|\|': cannot be between cells; pass one character, or \\t for a tab$",
+        ),
+        (changed(3, 1, "1e999"), {}, "^path=.*: row 5 has '1e999' in column 'x'; mend it or ignore the column$"),
+        (changed(3, 1, "-1e200"), {}, "^path=.*: row 5 has '-1e200' in column 'x'; mend it or ignore the column$"),
+        (
+            changed(3, 2, "x" * 200_000),
+            {},
+            r"^path=.*: cannot be read as CSV in UTF-8 \(field larger than .*; save it as",
+        ),
         (changed(3, 0, ""), {}, "^target='y': row 5 of .* has no class; fill it in or delete the row$"),
         (changed(3, 0, "once"), {}, "^test_size=0.15: class once has one sample, which cannot be on both sides"),
         (changed(3, 1, "-inf"), {}, "^path=.*: row 5 has '-inf' in column 'x'; mend it or ignore the column$"),
@@ -151,3 +163,19 @@ def test_rows_have_no_channels(tmp_path):
         AttributeError, match=r"^data=table: rows of a table have no channels; choose a model for vectors"
     ):
         _ = Table(written(tmp_path), "y").channels
+
+
+def test_what_is_no_utf8_is_told_with_the_name_of_the_file(tmp_path):
+    path = written(tmp_path, changed(3, 2, "grün"))
+    (tmp_path / "table.csv").write_text((tmp_path / "table.csv").read_text(encoding="utf-8"), encoding="latin-1")
+    with pytest.raises(ValueError, match=r"^path='.*table.csv': cannot be read as CSV in UTF-8 \('utf-8' codec"):
+        Table(path, "y")
+
+
+def test_a_tab_can_be_said_on_a_command_line(tmp_path):
+    assert Table(written(tmp_path, delimiter="\t"), "y", delimiter="\\t").shape == (5,)
+
+
+def test_a_class_may_be_called_infinite(tmp_path):
+    rows = [("inf" if label == "0" else label, *rest) for label, *rest in ROWS]
+    assert Table(written(tmp_path, rows), "y").classes.tolist() == ["1", "2", "inf"]

@@ -109,6 +109,16 @@ def test_a_file_with_another_checksum_is_refused(made, monkeypatch):
         again.setup("fit")
 
 
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03\0\0\0\x05", b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0"])
+def test_a_file_that_was_cut_is_told(content, tmp_path, monkeypatch):
+    make("mnist", tmp_path, monkeypatch)
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"^root='.*': a file of MNIST is cut, or another's \(.*; replace it with that of"
+    ):
+        vision.MNIST(str(tmp_path)).setup("fit")
+
+
 def test_what_is_known_without_data():
     for kind, shape, classes in SETS.values():
         assert (kind.shape, kind.num_classes) == (shape, classes)
