@@ -24,7 +24,7 @@ def register() -> None:
     # Cached, as Hydra's `now` is: a configuration that is asked twice, or copied to a job of a sweep, answers the same.
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("run_dir", run_dir, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("of_first", lambda name: name if is_first() else None, replace=True)
+    OmegaConf.register_new_resolver("of_first", of_first, replace=True)
     OmegaConf.register_new_resolver("of_rank", of_rank, replace=True)
     OmegaConf.register_new_resolver("ours", ours, replace=True)
 
@@ -66,6 +66,18 @@ def is_first() -> bool:
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def of_first(name: str, resume: str | None = None) -> str | None:
+    """Return what Hydra's own folder in a run's is called: one in it for a run that is gone on with, none of others.
+
+    Args:
+        name: Of a new run.
+        resume: The run that is gone on with.
+    """
+    if not is_first():
+        return None
+    return name if resume is None else f"{name}/resumed"
 
 
 def started_outside() -> bool:

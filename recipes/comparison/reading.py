@@ -253,20 +253,34 @@ def _number(value: object, what: str) -> float:
 def _clock(value: object) -> Series:
     """What a stopwatch read, of those that are pairs; one that is missing leaves a gap in a picture, no more."""
     pairs = [each for each in value if isinstance(each, list) and len(each) == 2] if isinstance(value, list) else []
-    return [(int(_number(step, "clock")), _number(seconds, "clock")) for step, seconds in pairs]
+    read = [(_number(step, "clock"), _number(seconds, "clock")) for step, seconds in pairs]
+    return [(int(step), seconds) for step, seconds in read if math.isfinite(step) and math.isfinite(seconds)]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _same_again(folder: Path, first: Path) -> bool:
+    """Whether a run was gone on with as it had been begun: then what was typed at its start is its command."""
+    from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
+
+    try:
+        before, after = (safe_load(file.read_text()) for file in (first, folder / "config.yaml"))
+        return bool(before | {"resume": None} == after | {"resume": None})
+    except (OSError, ValueError, TypeError, YAMLError, RecursionError):
+        return False
+
+
 def _overrides(folder: Path) -> tuple[str, ...] | None:
     """What its command line said: text, which nothing here runs."""
-    from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
+    from yaml import YAMLError, safe_load
 
     try:
         said = safe_load((folder / ".hydra" / "overrides.yaml").read_text())
     except (OSError, ValueError, YAMLError, RecursionError):
+        return None
+    if not all(_same_again(folder, first) for first in folder.glob("config-*.yaml")):
         return None
     words = isinstance(said, list) and all(isinstance(each, str) for each in said)
     return tuple(map(readable, said)) if words else None

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
-from recipes.run_id import is_first, of_rank, run_dir, run_id, started_outside
+from recipes.run_id import is_first, of_first, of_rank, run_dir, run_id, started_outside
 from recipes.train import CONF
 
 LAUNCHERS = ("SLURM_", "TORCHELASTIC_")
@@ -152,3 +152,11 @@ def test_a_process_that_lightning_starts_is_not_the_first(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("NODE_RANK", "1")
     assert not is_first()
+
+
+def test_what_was_typed_first_stays_when_a_run_is_gone_on_with(monkeypatch):
+    for name in ("SLURM_PROCID", "RANK", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert (of_first(".hydra"), of_first(".hydra", "run")) == (".hydra", ".hydra/resumed")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert (of_first(".hydra"), of_first(".hydra", "run")) == (None, None)

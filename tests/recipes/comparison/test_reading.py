@@ -238,3 +238,22 @@ def test_what_is_written_is_read(leave, tmp_path):
     assert run.curves.seconds == [(10, 0.25), (20, 0.5)]
     assert run.scores["ensemble.accuracy"] == 0.99
     assert json.loads((tmp_path / "a" / "result.json").read_text())["found"] == dict(run.found)
+
+
+def test_the_command_of_a_resumed_run_is_known_where_nothing_was_changed(leave, tmp_path):
+    for name, before, after in (("same", 1, 1), ("longer", 1, 2)):
+        folder = leave(name, overrides=["x=1"])
+        (folder / "config-0.yaml").write_text(f"resume: null\ntrainer: {before}\n")
+        (folder / "config.yaml").write_text(f"resume: run\ntrainer: {after}\n")
+    half = leave("half", overrides=["x=1"])
+    (half / "config-0.yaml").write_text("")
+    assert {run.name: run.overrides for run in find(["."], tmp_path).runs} == {
+        "same": ("x=1",),
+        "longer": None,
+        "half": None,
+    }
+
+
+def test_a_clock_without_numbers_leaves_gaps(leave, tmp_path):
+    leave("a", beside={"clock": [[10, 1.0], [20, float("nan")], [float("inf"), 3.0], [40, 4.0]]})
+    assert find(["."], tmp_path).runs[0].curves.seconds == [(10, 1.0), (40, 4.0)]
