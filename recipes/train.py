@@ -16,6 +16,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from .alone import alone
 from .errors import one_line
 from .launch import command
 from .resume import require_own_folder, take_up
@@ -35,10 +36,11 @@ def main(config: DictConfig) -> float:
             here = Path(job.runtime.cwd)
             require_own_folder(config, here, Path(job.runtime.output_dir))
             config = take_up(config, here, job.overrides.task)
-        # Here, not above: torch and lightning take seconds, and `--help`, `--cfg` and a wrong override need neither.
-        from .run import run
+        with alone(Path(HydraConfig.get().runtime.output_dir)):
+            # Here, not above: torch and lightning take seconds; `--help`, `--cfg` and a wrong override need neither.
+            from .run import run
 
-        return run(config)
+            return run(config)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import recipes
+from recipes.alone import alone
 from recipes.metrics import read
 
 pytestmark = pytest.mark.slow
@@ -103,6 +104,15 @@ def test_a_run_that_was_killed_twice_is_the_run_that_was_not(whole, tmp_path):
     resumed, uninterrupted = read(folder), read(whole)
     assert [step for step, _ in resumed["train/loss"]] == list(range(85))
     assert resumed == uninterrupted
+
+
+def test_two_runs_at_a_time_do_not_share_a_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    with alone(tmp_path / "run"):
+        refused = train(*SHORT, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "hydra.run.dir=run: a run goes on in it; wait for its end, or choose another" in refused.stderr.splitlines()
+    assert not list((tmp_path / "run").glob("*.yaml"))
 
 
 def test_a_run_that_is_over_is_resumed_only_to_train_longer(tmp_path):
