@@ -20,16 +20,20 @@ class MetricsFile(CSVLogger):
 
     def __init__(self, save_dir: str | Path, flush_logs_every_n_steps: int = 100) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+        self._due = False
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what waits, where that is enough."""
-        if len(self.experiment.metrics) >= self._flush_logs_every_n_steps:
+        """Write what waits, where that is enough or a checkpoint has just been saved."""
+        if self._due or len(self.experiment.metrics) >= self._flush_logs_every_n_steps:
+            self._due = False
             super().save()
 
     def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
         """Write all: a run that goes on from the checkpoint does not log it again."""
         super().save()
+        # Callbacks come first: what the update itself has logged, the loss, is handed over after this.
+        self._due = True
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
