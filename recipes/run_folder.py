@@ -16,17 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from .schema import SCHEMAS
+from .schema.data import OF_NO_SPLIT
 from .schema.places import here
 
 GROUPS = ("data", "model")
-
-# Other values of these move no sample from one part of the data to another.
-_OF_NO_SPLIT = frozenset(
-    {
-        *("batch_size", "shuffle_seed", "drop_last", "num_workers"),
-        *("crop", "flip", "cutout", "padding", "scale", "sizes"),
-    }
-)
 
 _LEAK = "what it was trained on may be among these samples"
 
@@ -174,7 +167,7 @@ def _deciding(group: str, section: Any) -> Any:
     # Runs of several seeds differ in the order of the batches, which says nothing of what is told here.
     if group != "data" or not isinstance(section, dict):
         return section
-    return {key: value for key, value in section.items() if key not in _OF_NO_SPLIT}
+    return {key: value for key, value in section.items() if key not in OF_NO_SPLIT}
 
 
 def typed(file: Path, group: str, section: Any) -> DictConfig:
@@ -237,7 +230,7 @@ def _not_of_the_run(data: DictConfig, sections: dict[Path, Any]) -> list[str]:
     for section in sections.values():
         there = section if isinstance(section, dict) else {}
         differ |= dict.fromkeys(
-            key for key in [*here, *there] if key not in _OF_NO_SPLIT and here.get(key) != there.get(key)
+            key for key in [*here, *there] if key not in OF_NO_SPLIT and here.get(key) != there.get(key)
         )
     if not differ:
         return []

@@ -6,16 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..schema.data import OF_NO_SPLIT
 from .contest import Contest, against_the_best, in_words
 from .grouping import Group, grouped
 from .measures import MEASURES, Measure, Summary, ranked, summary, target_of_all
 from .reading import Found, Run
-
-# Other values of these leave every sample in the part of the data where it is.
-_OF_NO_SPLIT = (
-    *("batch_size", "shuffle_seed", "drop_last", "num_workers"),
-    *("crop", "flip", "cutout", "padding", "scale", "size", "sizes"),
-)
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ class Study:
 
     def _not_on_the_same_data(self) -> list[str]:
         keys = {key for group in self.groups for key in group.differences if key.startswith("data.")}
-        differ = sorted(key.removesuffix("._target_") for key in keys if key.rpartition(".")[2] not in _OF_NO_SPLIT)
+        differ = sorted(key.removesuffix("._target_") for key in keys if key.rpartition(".")[2] not in OF_NO_SPLIT)
         if not differ:
             return []
         return [f"The groups differ in {', '.join(differ)}: they may not have been tested on the same samples."]

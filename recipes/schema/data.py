@@ -178,6 +178,14 @@ class Fake:
     padding: str = "reflect"
 
 
+OF_NO_SPLIT = frozenset(
+    {
+        *("batch_size", "shuffle_seed", "drop_last", "num_workers"),
+        *("crop", "flip", "cutout", "padding", "scale", "size", "sizes"),
+    }
+)
+"""Other values of these leave every sample in the part of the data where it is."""
+
 SCHEMAS: dict[str, type] = {
     "digits": Digits,
     "mnist": MNIST,
