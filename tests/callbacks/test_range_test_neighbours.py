@@ -323,7 +323,9 @@ def test_a_checkpoint_with_results_holds_plain_values():
 # What a user passes
 
 
-@pytest.mark.parametrize("given", [None, [], Timer(), [Timer()], (Timer(),)], ids=["none", "no list", "one", "list", "tuple"])
+@pytest.mark.parametrize(
+    "given", [None, [], Timer(), [Timer()], (Timer(),)], ids=["none", "empty", "one", "list", "tuple"]
+)
 def test_callbacks_as_a_trainer_takes_them(given):
     assert len(lr_range_test(Net(), datamodule=Data(), callbacks=given, **SWEEP, **QUIET).losses) == 5
 
