@@ -151,7 +151,7 @@ def test_auto_trains_with_what_the_test_finds_and_says_so(where, tmp_path):
     assert result["found"] == {"max_lr": found.max_lr}
     assert result["config"]["schedule"]["max_lr"] == "auto"
     with (folder / "metrics.csv").open(newline="") as file:
-        used = [float(row["lr-SGD"]) for row in csv.DictReader(file) if row.get("lr-SGD")]
+        used = [float(row["lr-SGD/pg1"]) for row in csv.DictReader(file) if row.get("lr-SGD/pg1")]
     assert max(used) == found.max_lr
     assert (folder / "lr_range.png").exists()
     assert f"A range test found max_lr={found.max_lr:.2g}; see lr_range.png" in done.stdout.splitlines()
