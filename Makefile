@@ -9,7 +9,8 @@ test:  ## the fast tests: what a change needs while it is being written
 	pytest
 
 test-all:  ## every test: processes, DDP, kill and resume included
-	pytest -m "slow or not slow"
+	pytest
+	pytest -m slow -n 0
 
 docs:  ## the pictures of README and docs, drawn anew
 	python docs/draw.py
