@@ -41,6 +41,9 @@ def distributed(name: str) -> traces.Scene:
         # A child of fork waits forever where one of gloo's threads was just entering Python: python/cpython#112275,
         # in 3.11 up to 3.11.8. One in some twenty fits, without a range test too.
         train.multiprocessing_context = "forkserver"
+        # Where torch moves a tensor to when it sends it to such a worker, with or without a range test.
+        for tensor in train.dataset.samples.tensors:
+            tensor.share_memory_()
     return found
 
 
