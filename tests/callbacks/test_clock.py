@@ -181,7 +181,7 @@ def test_fast_dev_run_tries_the_beginning_of_a_curve():
 
 
 @pytest.mark.slow
-def test_a_compiled_step_is_not_compiled_again(monkeypatch):
+def test_a_compiled_step_is_not_compiled_again():
     class Compiled(Recording):
         def __init__(self):
             super().__init__(sgd(lr=torch.tensor(0.5)))
@@ -197,9 +197,10 @@ def test_a_compiled_step_is_not_compiled_again(monkeypatch):
 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
     policy = SGDR(0.1, cycles=2)
-    module = fit(policy, module=Compiled())
+    # Not by monkeypatch, which takes the setting itself away in the end.
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        module = fit(policy, module=Compiled())
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert policy.step == 10
     assert module.built.param_groups[0]["lr"].item() == pytest.approx(0.00954915)
