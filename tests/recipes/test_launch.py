@@ -108,7 +108,7 @@ def test_ctrl_c_is_told_from_an_exit():
 def test_a_job_leaves_nothing_to_the_next(monkeypatch):
     # What an earlier test of this process may have left.
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    torch.backends.cudnn.benchmark = False
     os.environ["BEFORE"] = "1"
     state = torch.get_rng_state()
 
