@@ -188,7 +188,7 @@ def test_without_the_extra_a_line_says_what_to_install(command, bare, tmp_path):
     done = run(bare / command, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "hydra, matplotlib, rich, sklearn, torchvision: not installed; "
+        "hydra, matplotlib, rich, scipy, sklearn, torchvision: not installed; "
         'the commands need an extra: pip install "lightning_lr[recipes]"\n'
     )
 
