@@ -1,4 +1,4 @@
-.PHONY: check test test-all docs
+.PHONY: check test test-all docs site
 
 check:  ## lint, format and types
 	ruff check .
@@ -14,3 +14,6 @@ test-all:  ## every test: processes, DDP, kill and resume included
 
 docs:  ## the pictures of README and docs, drawn anew
 	python docs/draw.py
+
+site:  ## the documentation as pages, in site/: open site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
