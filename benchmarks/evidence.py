@@ -1,0 +1,80 @@
+"""`docs/evidence.md`, made of the result files: `python -m benchmarks draw`. Never written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.settings import SIZES
+
+PAGE = Path(__file__).parent.parent / "docs" / "evidence.md"
+RESULTS = "../benchmarks/results"
+SECTIONS = {
+    "The claims": ("rates", "clr", "one_cycle", "sgdr", "cycles", "ensembles", "search", "adam"),
+    "Beside the peers": ("peers", "range_test"),
+    "What it costs": (
+        *("callback_cost", "range_test_cost", "training_step", "loading"),
+        *("ensemble_inference", "ensemble_memory", "snapshot_writes", "superconvergence"),
+    ),
+    "Once more": ("agreement",),
+}
+TOP = """# Evidence
+
+<!-- Made by `python -m benchmarks draw` of the files in benchmarks/results. Do not edit. -->
+
+What the sources of this project claim, measured: each with the command that measures it again, and with what did not
+hold. `make bench` runs all claims on two processor cores; `python -m benchmarks --help` says how to run one, or what a
+GPU would run.
+
+- Accuracies are on test data that nothing was chosen by; rates are chosen on validation data, with a seed of its own.
+- **±** is the standard deviation over the seeds. A difference is a mean over pairs of the same seed, with its 95 %
+  interval by the paired t-test; "better" and "worse" are said where the interval leaves zero out, without a correction
+  for how many comparisons the page makes: of twenty that show nothing, one will.
+- The networks and the data are small, for two cores; a claim that fails here may hold at the size of its paper, and the
+  other way round.
+"""
+
+
+def page(results: Path) -> str:
+    """Return the page.
+
+    Args:
+        results: The folder of the result files.
+    """
+    parts = [TOP]
+    for title, names in SECTIONS.items():
+        contents = [json.loads(file.read_text()) for name in names for file in files(results, name)]
+        if contents:
+            parts += [f"\n## {title}\n", *(_section(content) for content in contents)]
+    return "".join(parts)
+
+
+def files(results: Path, name: str) -> list[Path]:
+    """The result files of a claim: measured on two cores, and at other sizes."""
+    names = [name, *(f"{name}_{size}" for size in SIZES)]
+    return [file for file in (results / f"{each}.json" for each in names) if file.exists()]
+
+
+def _section(content: dict[str, Any]) -> str:
+    name = content["name"]
+    n = content["n"]
+    counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in n.items()) if isinstance(n, dict) else n
+    lines = [f"\n### {content['claim'].rstrip('.')}\n", *(f"- {sentence}" for sentence in content["found"]), ""]
+    if content.get("picture"):
+        lines += [f"![{content['claim']}]({RESULTS}/{content['picture']})", ""]
+    columns, rows = content["table"]["columns"], content["table"]["rows"]
+    lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    versions = ", ".join(f"{package} {version}" for package, version in content["versions"].items())
+    took = (
+        f"{content['seconds'] / 60:.0f} minutes of training" if content.get("cells") else f"{content['seconds']:.0f} s"
+    )
+    cells = f" in {content['cells']} runs" if content.get("cells") else ""
+    lines += [
+        "",
+        f"n: {counts}. `{content['command']}`; {took}{cells}; {content['machine']}; {versions}; commit "
+        f"{', '.join(commit[:9] for commit in content['commit'].split(', '))}. [{name}.json]({RESULTS}/{name}.json)",
+        "",
+    ]
+    return "\n".join(lines)
