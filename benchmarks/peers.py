@@ -79,7 +79,7 @@ def _run(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def rates(run: Run, cells: Cells, images: str | None, *, measure: bool) -> dict[str, float]:
-    """Choose a rate for each that needs one: the most accurate on validation data, of equals the lowest."""
+    """Choose a rate for each that needs one: the most accurate on validation data, of equals that of the least loss."""
     sources = {each.rate: f"peers_contenders:{each.rate}" for each in CONTENDERS if each.rate}
     chosen = {}
     for name in tuned():
@@ -87,8 +87,8 @@ def rates(run: Run, cells: Cells, images: str | None, *, measure: bool) -> dict[
         for rate in RATES:
             said = {**run.said, "source": sources[name], "seed": TUNING_SEED, "rate": rate, "timed": False}
             came = cells.get(said, images, measure=measure)
-            found.append((came or {}).get("val", 0.0))
-        chosen[name] = RATES[found.index(max(found))]
+            found.append((came["val"], -came["val_loss"], rate) if came and "val" in came else (0.0, 0.0, rate))
+        chosen[name] = max(found)[-1]
     return chosen
 
 

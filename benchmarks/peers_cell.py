@@ -18,6 +18,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from benchmarks.peers_contenders import Task
@@ -91,9 +92,11 @@ def measure(said: dict[str, Any]) -> dict[str, Any]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if isinstance(scores, torch.nn.Module):
             scores.eval()
-        accuracies = {name: accuracy(scores, part) for name, part in (("test", test), ("val", val))}
+        (right, _), (val_right, val_loss) = (told(scores, part) for part in (test, val))
     return {
-        **{name: round(value, 6) for name, value in accuracies.items()},
+        "test": round(right, 6),
+        "val": round(val_right, 6),
+        "val_loss": round(val_loss, 6),
         "seconds": round(wall, 3),
         "cpu_seconds": round(cpu, 3),
         "mib": round(peak, 1),
@@ -104,10 +107,14 @@ def measure(said: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def accuracy(scores: Callable[[torch.Tensor], torch.Tensor], part: Any) -> float:
-    """Return the share of samples whose class has the highest score."""
-    right = sum(int((scores(images).argmax(1) == labels).sum()) for images, labels in DataLoader(part, 500))
-    return right / len(part)
+def told(scores: Callable[[torch.Tensor], torch.Tensor], part: Any) -> tuple[float, float]:
+    """Return the share of samples whose class has the highest score, and the cross entropy, if those are logits."""
+    right, loss = 0, 0.0
+    for images, labels in DataLoader(part, 500):
+        found = scores(images)
+        right += int((found.argmax(1) == labels).sum())
+        loss += float(F.cross_entropy(found, labels, reduction="sum"))
+    return right / len(part), loss / len(part)
 
 
 @contextlib.contextmanager
