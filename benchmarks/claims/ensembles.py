@@ -58,7 +58,9 @@ def pooled(readings: Tensor | Sequence[Tensor], target: Tensor) -> dict[str, flo
 
 def every(readings: Tensor, members: int) -> Tensor:
     """So many of a run's weights, evenly, the last among them."""
-    apart = len(readings) // members
+    apart, rest = divmod(len(readings), members)
+    if rest:
+        raise ValueError(f"members={members}: {len(readings)} weights cannot be taken evenly")
     return readings[apart - 1 :: apart]
 
 

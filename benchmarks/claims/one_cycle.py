@@ -21,6 +21,7 @@ KINDS = {
     "1cycle": schedules.one_cycle,
     "1cycle, momentum not cycled": schedules.one_cycle_steady_momentum,
 }
+MARGIN = 1.0  # points: what is no further below counts as even
 PARTS = 10  # of a run of step decay, at whose ends weights are kept: the claim on ensembles asks for them
 
 
@@ -87,7 +88,7 @@ def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list
     for kind in list(KINDS):
         shorter = [epochs for epochs in budgets(setting) if (kind, epochs) != ("step decay", setting.epochs)]
         good = [epochs for epochs in shorter if accuracy[kind, epochs].mean >= whole.mean]
-        even = [epochs for epochs in shorter if difference(accuracy[kind, epochs], whole).high >= 0]
+        even = [epochs for epochs in shorter if difference(accuracy[kind, epochs], whole).low > -MARGIN]
         told = f"{setting.name}: step decay has {whole.told()} % after {setting.epochs} epochs; {kind} "
         if good:
             least = min(good)
@@ -97,7 +98,8 @@ def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list
             told += "has as much at no shorter budget" if kind == "step decay" else "has as much at no budget"
         least = min(even) if even else None
         if least is not None and (not good or least < min(good)):
-            told += f", and cannot be told from it after {least} ({accuracy[kind, least].told()} %)"
+            told += f", and less than a point below it, with 95 % confidence, after {least}"
+            told += f" ({accuracy[kind, least].told()} %)"
         said.append(told + ".")
     for epochs in (budgets(setting)[0], budgets(setting)[2]):
         apart = difference(accuracy["1cycle", epochs], accuracy["1cycle, momentum not cycled", epochs])
