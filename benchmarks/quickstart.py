@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import record
+from benchmarks import record
 
 CALLED = "outputs/2026-01-31/12-00-00"
 TRAIN = "python -m recipes.train"
