@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,7 @@ class Bench:
     def measure(self, missing: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
         """Run cells, whether they are finished or not, and yield each as it ends."""
         if missing and self._pool is None:
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), initializer=_end_with_parent)
         if self._pool is None:
             return
         running = {self._pool.submit(cells.run, cell, dict(self.places), self.commit): cell for cell in missing}
@@ -92,6 +94,18 @@ class Bench:
         """Let the processes go."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it does: killed, it tells nobody."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def keep(cell: Cell, outcome: Outcome, file: Path) -> None:

@@ -71,7 +71,7 @@ def measure(bench: Bench) -> Told:
 def draw(content: dict[str, Any], path: Path) -> None:
     figure = figure_for(path, height=3.6)
     panel = figure.subplots()
-    style(panel, "error % above the best rate's")
+    style(panel, "points below the best rate")
     set_rates(panel, RATES[0], RATES[-1], log=True)
     settings = list(dict.fromkeys(row["setting"] for row in content["rows"]))
     for index, setting in enumerate(settings):

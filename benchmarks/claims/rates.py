@@ -109,5 +109,5 @@ def draw(content: dict[str, Any], path: Path) -> None:
             curves.plot(row["curve"]["steps"], row["curve"]["losses"], color=colour, label=f"{row['rate']} rate")
         test.set_xlabel("learning rate", fontsize=10)
         curves.set_xlabel("optimizer updates", fontsize=10)
-    title = "Where the range test puts a rate, and what a hundredth and a hundred times it do"
+    title = "Where the range test puts a rate, and what other rates do"
     save(figure, path, list(grid.ravel()), title)

@@ -92,7 +92,7 @@ def measure(bench: Bench) -> Told:
 def draw(content: dict[str, Any], path: Path) -> None:
     figure = figure_for(path, height=3.4)
     panel = figure.subplots()
-    style(panel, "test accuracy % of the best so far")
+    style(panel, "test accuracy %, best so far")
     for index, row in enumerate(content["rows"]):
         means, sds = ([of[name] for of in row["curve"]] for name in ("mean", "sd"))
         runs, colour = range(1, len(means) + 1), PALETTE[index]

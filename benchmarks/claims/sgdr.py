@@ -82,4 +82,4 @@ def at(outcomes: list[Outcome], member: int) -> Figure:
 
 
 def draw(content: dict[str, Any], path: Path) -> None:
-    draw_accuracy(content["rows"], path, "Validation accuracy along one run: SGDR with five cycles, and step decay")
+    draw_accuracy(content["rows"], path, "Validation accuracy along one run")

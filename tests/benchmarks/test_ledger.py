@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -95,6 +94,13 @@ def test_the_members_of_a_run_are_its_snapshots_and_the_last_is_the_last_model()
     assert not torch.equal(steps.readings[0], steps.readings[1])
 
 
+def _trains(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_and_writes_every_table(tmp_path):
     kept, results = tmp_path / "cells", tmp_path / "results"
@@ -107,8 +113,15 @@ def test_a_stopped_run_goes_on_and_writes_every_table(tmp_path):
         if len(list((kept / "tiny").glob("*.json"))) >= 5:
             break
         time.sleep(0.1)
-    os.killpg(stopped.pid, signal.SIGKILL)
+    # That process alone: its workers have to see for themselves that nobody waits for them any more.
+    workers = [int(pid) for pid in Path(f"/proc/{stopped.pid}/task/{stopped.pid}/children").read_text().split()]
+    stopped.kill()
     stopped.wait()
+    for _ in range(100):
+        if not any(_trains(pid) for pid in workers):
+            break
+        time.sleep(0.1)
+    assert not any(_trains(pid) for pid in workers)
     finished = {file: file.stat().st_mtime_ns for file in (kept / "tiny").glob("*.json")}
     assert len(finished) >= 5
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
