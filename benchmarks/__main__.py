@@ -106,6 +106,7 @@ def measure(claim: ModuleType, bench: Bench, results: Path) -> None:
     file = record.write(
         name,
         claim=claim.CLAIM,
+        verdict=told.verdict,
         found=told.found,
         command=f"python -m benchmarks {claim.NAME} size={bench.size.name}{images}",
         n=told.n,

@@ -42,9 +42,13 @@ def page(results: Path) -> str:
     Args:
         results: The folder of the result files.
     """
-    parts = [TOP]
-    for title, names in SECTIONS.items():
-        contents = [json.loads(file.read_text()) for name in names for file in files(results, name)]
+    found = {
+        title: [json.loads(file.read_text()) for name in names for file in files(results, name)]
+        for title, names in SECTIONS.items()
+    }
+    parts = [TOP, "\n| claim | what was found | n |\n|---|---|---|\n"]
+    parts += [_row(content) for contents in found.values() for content in contents]
+    for title, contents in found.items():
         if contents:
             parts += [f"\n## {title}\n", *(_section(content) for content in contents)]
     return "".join(parts)
@@ -56,11 +60,22 @@ def files(results: Path, name: str) -> list[Path]:
     return [file for file in (results / f"{each}.json" for each in names) if file.exists()]
 
 
+def _row(content: dict[str, Any]) -> str:
+    claim = f"[{content['claim'].rstrip('.')}](#{content['name']})"
+    return f"| {claim} | {content['verdict']} | {_counts(content['n'])} |\n"
+
+
+def _counts(n: int | dict[str, int]) -> str:
+    return (
+        ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in n.items()) if isinstance(n, dict) else str(n)
+    )
+
+
 def _section(content: dict[str, Any]) -> str:
     name = content["name"]
-    n = content["n"]
-    counts = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in n.items()) if isinstance(n, dict) else n
-    lines = [f"\n### {content['claim'].rstrip('.')}\n", *(f"- {sentence}" for sentence in content["found"]), ""]
+    counts = _counts(content["n"])
+    # The name: a place to point at that stays where the claim is worded anew.
+    lines = [f"\n### {name}\n", content["claim"], "", *(f"- {sentence}" for sentence in content["found"]), ""]
     if content.get("picture"):
         lines += [f"![{content['claim']}]({RESULTS}/{content['picture']})", ""]
     columns, rows = content["table"]["columns"], content["table"]["rows"]

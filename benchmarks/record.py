@@ -43,6 +43,7 @@ def write(
     *,
     claim: str,
     found: Sequence[str],
+    verdict: str | None = None,
     command: str,
     n: int | dict[str, int],
     table: dict[str, Any],
@@ -59,6 +60,7 @@ def write(
         name: Of the file.
         claim: One sentence: what was to be shown.
         found: A sentence a finding, made of the figures; what did not hold as well.
+        verdict: What became of the claim, in one sentence; the first finding where there is none.
         command: That measures it.
         n: Seeds, or repetitions.
         table: ``columns``, and ``rows`` of as many strings.
@@ -72,6 +74,7 @@ def write(
     content = {
         "name": name,
         "claim": claim,
+        "verdict": verdict or found[0],
         "found": list(found),
         "command": command,
         "size": size,

@@ -63,30 +63,30 @@ CIFAR100 = (
 
 CPU = Size(
     "cpu",
-    settings=(Setting("digits, small CNN", DIGITS, 31), Setting("CIFAR-10 in part, ResNet-9", IMAGES, 31)),
+    settings=(Setting("digits (small CNN)", DIGITS, 31), Setting("CIFAR-10 in part (ResNet-9)", IMAGES, 31)),
     adam=(
-        Setting("digits, small CNN", DIGITS, 20),
-        Setting("digits, MLP", ("data=digits", "model=mlp"), 20),
-        Setting("table, MLP", TABLE, 10),
-        Setting("CIFAR-10 in part, ResNet-9", IMAGES, 8),
+        Setting("digits (small CNN)", DIGITS, 20),
+        Setting("digits (MLP)", ("data=digits", "model=mlp"), 20),
+        Setting("table (MLP)", TABLE, 10),
+        Setting("CIFAR-10 in part (ResNet-9)", IMAGES, 8),
     ),
-    search=Setting("table, MLP", TABLE, 5),
+    search=Setting("table (MLP)", TABLE, 5),
 )
 PAPER = Size(
     "paper",
-    settings=(Setting("CIFAR-10, ResNet-18", CIFAR10, 127), Setting("CIFAR-100, WRN-16-8", CIFAR100, 127)),
+    settings=(Setting("CIFAR-10 (ResNet-18)", CIFAR10, 127), Setting("CIFAR-100 (WRN-16-8)", CIFAR100, 127)),
     adam=(
-        Setting("CIFAR-10, ResNet-18", CIFAR10, 31),
-        Setting("CIFAR-100, WRN-16-8", CIFAR100, 31),
-        Setting("table, MLP", TABLE, 20),
+        Setting("CIFAR-10 (ResNet-18)", CIFAR10, 31),
+        Setting("CIFAR-100 (WRN-16-8)", CIFAR100, 31),
+        Setting("table (MLP)", TABLE, 20),
     ),
-    search=Setting("CIFAR-10, ResNet-9", ("data=cifar10", "data.root={images}", "model=resnet9"), 10),
+    search=Setting("CIFAR-10 (ResNet-9)", ("data=cifar10", "data.root={images}", "model=resnet9"), 10),
 )
 TINY = Size(
     "tiny",
-    settings=(Setting("digits, MLP", ("data=digits", "model=mlp"), 15),),
-    adam=(Setting("digits, MLP", ("data=digits", "model=mlp"), 2),),
-    search=Setting("digits, MLP", ("data=digits", "model=mlp"), 1),
+    settings=(Setting("digits (MLP)", ("data=digits", "model=mlp"), 15),),
+    adam=(Setting("digits (MLP)", ("data=digits", "model=mlp"), 2),),
+    search=Setting("digits (MLP)", ("data=digits", "model=mlp"), 1),
     seeds=(0, 1, 2),
     needs_images=False,
 )

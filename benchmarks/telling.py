@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
@@ -67,6 +67,22 @@ def difference(first: Figure, second: Figure) -> Difference:
         return Difference(mean, mean, mean)
     interval = stats.ttest_1samp(each, 0.0).confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def tally(outcomes: Mapping[str, Sequence[str]]) -> str:
+    """Return what became of a claim: where it was shown, where the opposite, where nothing.
+
+    Args:
+        outcomes: What may have happened, in words that a place can follow, and where it did.
+    """
+    parts = [f"{words} {listed(places)}" for words, places in outcomes.items() if places]
+    told = "; ".join(parts)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def verdict(found: Difference, better: str = "better", worse: str = "worse") -> str:

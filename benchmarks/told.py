@@ -12,6 +12,7 @@ class Told:
     """Of a claim.
 
     Args:
+        verdict: What became of the claim, in one sentence.
         found: A sentence a finding, made of the figures.
         n: Of what a mean is taken, in words: how many of them.
         columns: Of the table.
@@ -20,6 +21,7 @@ class Told:
         more: What else the picture needs.
     """
 
+    verdict: str
     found: Sequence[str]
     n: dict[str, int]
     columns: Sequence[str]

@@ -9,7 +9,7 @@ from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
 from benchmarks.claims.curves import accuracy_curve, draw_accuracy
 from benchmarks.ledger import Bench
-from benchmarks.telling import Figure, difference, percent
+from benchmarks.telling import Figure, difference, percent, tally
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
 
@@ -20,6 +20,7 @@ CYCLES = 3
 
 def measure(bench: Bench) -> Told:
     rows, table, found, targets = [], [], [], {}
+    words: dict[str, list[str]] = {"fewer": [], "more": [], "not fewer, as far as can be told": []}
     for setting in bench.size.settings:
         epochs, seeds = setting.short, bench.size.seeds
         (test,) = bench.run([Cell(setting, (), 0, 0)])
@@ -61,12 +62,19 @@ def measure(bench: Bench) -> Told:
         for mode in ("triangular", "triangular2"):
             apart = difference(reach[mode], reach[best])
             word = "fewer" if apart.high < 0 else "more" if apart.low > 0 else "not fewer, as far as can be told"
+            words[word].append(f"{setting.name} ({mode})")
             found.append(
                 f"{setting.name}: {mode} between {written(low)} and {written(high)} is at the best fixed rate's "
                 f"validation accuracy ({best}, {target:.1f} %) after {reach[mode].told()} epochs, the fixed rate after "
                 f"{reach[best].told()}: {word} ({apart.told(unit='epochs')})."
             )
+    told = {
+        "fewer updates than the best fixed rate on": words["fewer"],
+        "more on": words["more"],
+        "no difference can be told on": words["not fewer, as far as can be told"],
+    }
     return Told(
+        tally(told),
         found,
         {"seeds": len(bench.size.seeds)},
         [

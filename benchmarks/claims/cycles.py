@@ -11,7 +11,7 @@ from benchmarks.claims import sgdr
 from benchmarks.claims.curves import accuracy_curve, draw_points
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
-from benchmarks.telling import difference, percent, verdict
+from benchmarks.telling import difference, percent, tally, verdict
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
 
@@ -34,6 +34,7 @@ def kinds(setting: Setting, lr: float) -> dict[str, schedules.Overrides]:
 
 def measure(bench: Bench) -> Told:
     rows, table, found = [], [], []
+    became: dict[str, list[str]] = {"better": [], "worse": [], "neither": []}
     for setting in bench.size.settings:
         lr = sgdr.rate(bench, setting)
         last, pooled = {}, {}
@@ -58,10 +59,20 @@ def measure(bench: Bench) -> Told:
             table.append([setting.name, name, last[name].told(), told[0], pooled[name].told(), told[1]])
         for name in others:
             single, ensemble = (difference(of[name], of[equal]) for of in (last, pooled))
+            for what, apart in (("last model", single), ("ensemble", ensemble)):
+                which = "neither" if not apart.shown else "better" if apart.mean > 0 else "worse"
+                became[which].append(f"{setting.name}, {name} ({what})")
             found.append(
                 f"{setting.name}: against {equal} at {written(lr)}, {name}: the last model is {verdict(single)}, "
                 f"{single.told()}; the ensemble of all snapshots is {verdict(ensemble)}, {ensemble.told()}."
             )
+    conclusion = tally(
+        {
+            "better than five equal cycles:": became["better"],
+            "worse:": became["worse"],
+            "no difference can be told:": became["neither"],
+        }
+    )
     columns = [
         "data, network",
         "schedule",
@@ -70,7 +81,7 @@ def measure(bench: Bench) -> Told:
         "ensemble, test accuracy %",
         "difference",
     ]
-    return Told(found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
+    return Told(conclusion, found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
 
 
 def draw(content: dict[str, Any], path: Path) -> None:

@@ -14,7 +14,7 @@ from benchmarks.claims import one_cycle, sgdr
 from benchmarks.claims.curves import draw_points
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
-from benchmarks.telling import Difference, Figure, difference, percent, verdict
+from benchmarks.telling import Difference, Figure, difference, listed, percent, verdict
 from benchmarks.told import Told
 
 NAME = "ensembles"
@@ -71,7 +71,7 @@ def together(runs: Sequence[Outcome], start: int) -> dict[str, float]:
 
 
 def measure(bench: Bench) -> Told:
-    rows, table, found = [], [], []
+    rows, table, found, pays = [], [], [], []
     for setting in bench.size.settings:
         gains: dict[tuple[int, int], Difference] = {}
         for epochs, cycles in plans(setting):
@@ -100,7 +100,7 @@ def measure(bench: Bench) -> Told:
                 table.append([setting.name, plan, named, *cells, differ, "" if arm == SNAPSHOTS else apart.told()])
             gains[epochs, cycles] = difference(accuracy[SNAPSHOTS], accuracy[SINGLE])
             found.append(sentence(setting, plan, best, scores, accuracy))
-        found.append(where_it_pays(setting, gains))
+        pays.append(where_it_pays(setting, gains))
     columns = [
         "data, network",
         "run",
@@ -111,7 +111,15 @@ def measure(bench: Bench) -> Told:
         "disagreement %",
         "snapshot ensemble less this, accuracy",
     ]
-    return Told(found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
+    return Told(
+        f"Against the best single model of the same budget, {'; '.join(pays)}.",
+        found,
+        {"seeds": len(bench.size.seeds)},
+        columns,
+        table,
+        rows,
+        {},
+    )
 
 
 def sentence(
@@ -146,11 +154,11 @@ def where_it_pays(setting: Setting, gains: dict[tuple[int, int], Difference]) ->
     lost = [told[plan] for plan, gain in gains.items() if gain.high < 0]
     unknown = [told[plan] for plan, gain in gains.items() if not gain.shown]
     parts = [
-        f"{words} {', '.join(plans)}"
+        f"{words} {listed(plans)}"
         for words, plans in (("it pays at", shown), ("it costs accuracy at", lost), ("nothing can be told at", unknown))
         if plans
     ]
-    return f"{setting.name}, against the best single model of the same budget: {'; '.join(parts)}."
+    return f"{setting.name}: {', '.join(parts)}"
 
 
 def draw(content: dict[str, Any], path: Path) -> None:

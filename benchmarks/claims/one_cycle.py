@@ -45,7 +45,7 @@ def runs(bench: Bench, setting: Setting, kind: str, epochs: int) -> list[Outcome
 
 
 def measure(bench: Bench) -> Told:
-    rows, table, found = [], [], []
+    rows, table, found, shares = [], [], [], []
     for setting in bench.size.settings:
         accuracy: dict[tuple[str, int], Figure] = {}
         for kind in KINDS:
@@ -71,6 +71,7 @@ def measure(bench: Bench) -> Told:
                     [setting.name, kind, written(lr), f"{epochs} ({steps})", accuracy[kind, epochs].told(), told]
                 )
         found += sentences(setting, accuracy)
+        shares.append(f"{setting.name}: {share(setting, accuracy)}")
     columns = [
         "data, network",
         "schedule",
@@ -79,7 +80,23 @@ def measure(bench: Bench) -> Told:
         "test accuracy %",
         "against all of step decay",
     ]
-    return Told(found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
+    return Told(f"{'; '.join(shares)}.", found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
+
+
+def share(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> str:
+    """Say which share of step decay's updates 1cycle asks for."""
+    whole = accuracy["step decay", setting.epochs]
+    good = [epochs for epochs in budgets(setting) if accuracy["1cycle", epochs].mean >= whole.mean]
+    even = [epochs for epochs in budgets(setting) if difference(accuracy["1cycle", epochs], whole).low > -MARGIN]
+
+    def told(epochs: list[int]) -> str:
+        return (
+            f"after {100 * min(epochs) / setting.epochs:.0f} % of the updates"
+            if epochs
+            else "at no budget that was tried"
+        )
+
+    return f"1cycle is as accurate as step decay {told(good)}, and less than a point below it {told(even)}"
 
 
 def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list[str]:
@@ -92,8 +109,8 @@ def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list
         told = f"{setting.name}: step decay has {whole.told()} % after {setting.epochs} epochs; {kind} "
         if good:
             least = min(good)
-            share = f"{100 * least / setting.epochs:.0f} % of the updates"
-            told += f"has as much after {least} ({share}, {accuracy[kind, least].told()} %)"
+            part = f"{100 * least / setting.epochs:.0f} % of the updates"
+            told += f"has as much after {least} ({part}, {accuracy[kind, least].told()} %)"
         else:
             told += "has as much at no shorter budget" if kind == "step decay" else "has as much at no budget"
         least = min(even) if even else None

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
 from benchmarks.ledger import Bench
-from benchmarks.telling import percent
+from benchmarks.telling import percent, tally
 from benchmarks.told import Told
 from lightning_lr.plots.axes import set_rates, written
 from lightning_lr.plots.frame import PALETTE, figure_for, save, style
@@ -23,7 +23,7 @@ POINTS = 120  # of a curve that is kept
 
 
 def measure(bench: Bench) -> Told:
-    rows, table, found, tests = [], [], [], {}
+    rows, table, found, tests, right = [], [], [], {}, {}
     for setting in bench.size.settings:
         (test,) = bench.run([Cell(setting, (), 0, 0)])
         tests[setting.name] = {name: test.found[name] for name in ("fixed_lr", "lrs", "smoothed")}
@@ -49,17 +49,21 @@ def measure(bench: Bench) -> Told:
             loss = f"{ends:.2f}" if math.isfinite(ends) else "not a number"
             table.append([setting.name, name, written(lr), accuracy[name].told(), loss, f"{rows[-1]['diverged']}"])
         means = {name: figure.mean for name, figure in accuracy.items()}
+        right[setting.name] = max(means, key=means.__getitem__) == "suggested"
         found.append(
             f"{setting.name}: after {epochs} epochs the rate that the range test suggests for a fixed one, "
             f"{written(test.found['fixed_lr'])}, has {accuracy['suggested'].told()} % accuracy; a hundredth of it "
             f"{accuracy['too low'].told()} %, a hundred times it {accuracy['too high'].told()} %"
-            + (
-                "."
-                if max(means, key=means.__getitem__) == "suggested"
-                else ": the suggestion is not the best of the three."
-            )
+            + ("." if right[setting.name] else ": the suggestion is not the best of the three.")
         )
+    conclusion = tally(
+        {
+            "the suggested rate is the best of the three on": [name for name, best in right.items() if best],
+            "it is not on": [name for name, best in right.items() if not best],
+        }
+    )
     return Told(
+        conclusion,
         found,
         {"seeds": len(bench.size.seeds)},
         [

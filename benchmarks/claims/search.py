@@ -86,7 +86,16 @@ def measure(bench: Bench) -> Told:
     ]
     shares = [f"after {n} runs" for n in (3, 9, runs)]
     table = [[row["search"], *(f"{of['mean']:.1f} ± {of['sd']:.1f}" for of in row["after"].values())] for row in rows]
-    return Told(found, {"seeds": len(bench.size.seeds), "runs": runs}, ["search", *shares], table, rows, {"box": BOX})
+    conclusion = f"At {runs} runs each, random search is {verdict(apart)}: {apart.told()}."
+    return Told(
+        conclusion,
+        found,
+        {"seeds": len(bench.size.seeds), "runs": runs},
+        ["search", *shares],
+        table,
+        rows,
+        {"box": BOX},
+    )
 
 
 def draw(content: dict[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from benchmarks.claims import one_cycle
 from benchmarks.claims.curves import accuracy_curve, draw_accuracy
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
-from benchmarks.telling import Figure, difference, percent, verdict
+from benchmarks.telling import Figure, difference, listed, percent, verdict
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
 
@@ -34,7 +34,7 @@ def runs(bench: Bench, setting: Setting, epochs: int, cycles: int) -> list[Outco
 
 
 def measure(bench: Bench) -> Told:
-    rows, table, found = [], [], []
+    rows, table, found, verdicts = [], [], [], []
     for setting in bench.size.settings:
         decay = one_cycle.runs(bench, setting, "step decay", setting.epochs)
         restarts = runs(bench, setting, setting.epochs, CYCLES)
@@ -55,10 +55,12 @@ def measure(bench: Bench) -> Told:
                     "curve": accuracy_curve(outcomes),
                 }
             )
-        words = []
+        words, at_which = [], {"ahead": [], "behind": [], "even, as far as can be told,": []}
         for part in range(CYCLES):
-            share = f"{(part + 1) / CYCLES:.0%}"
+            share = f"{100 * (part + 1) / CYCLES:.0f} %"
             apart = difference(along["SGDR"][part], along["step decay"][part])
+            which = "even, as far as can be told," if not apart.shown else "ahead" if apart.mean > 0 else "behind"
+            at_which[which].append(share)
             words.append(f"{verdict(apart)} at {share} ({apart.told()})")
             told = [along[name][part].told() for name in ("step decay", "SGDR")]
             table.append([setting.name, share, *told, apart.told()])
@@ -66,6 +68,8 @@ def measure(bench: Bench) -> Told:
             f"{setting.name}: against step decay at {written(rates['step decay'])}, SGDR at {written(rates['SGDR'])} "
             f"is {'; '.join(words)} of the budget."
         )
+        places = [f"{word} at {listed(shares)}" for word, shares in at_which.items() if shares]
+        verdicts.append(f"{setting.name}: SGDR is {', '.join(places)} of the budget")
     columns = [
         "data, network",
         "share of the budget",
@@ -73,7 +77,7 @@ def measure(bench: Bench) -> Told:
         "SGDR, at a restart",
         "difference",
     ]
-    return Told(found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
+    return Told(f"{'; '.join(verdicts)}.", found, {"seeds": len(bench.size.seeds)}, columns, table, rows, {})
 
 
 def at(outcomes: list[Outcome], member: int) -> Figure:

@@ -55,6 +55,7 @@ def written(folder, **changed):
     content = {
         "name": "sgdr",
         "claim": "One thing is better than another.",
+        "verdict": "It is.",
         "found": ["It is.", "It is not."],
         "command": "python -m benchmarks sgdr size=cpu",
         "size": "cpu",
@@ -75,7 +76,9 @@ def written(folder, **changed):
 def test_a_section_holds_sentences_picture_table_and_command(tmp_path):
     written(tmp_path)
     assert evidence.page(tmp_path).removeprefix(evidence.TOP) == (
-        "\n## The claims\n\n### One thing is better than another\n"
+        "\n| claim | what was found | n |\n|---|---|---|\n"
+        "| [One thing is better than another](#sgdr) | It is. | 5 seeds |\n"
+        "\n## The claims\n\n### sgdr\n\nOne thing is better than another.\n"
         "\n- It is.\n- It is not.\n"
         "\n![One thing is better than another.](../benchmarks/results/sgdr.png)\n"
         "\n| what | accuracy % |\n|---|---|\n| a\\|b | 1.0 ± 0.1 |\n"
@@ -88,4 +91,4 @@ def test_what_was_measured_at_another_size_stands_beside(tmp_path):
     written(tmp_path)
     written(tmp_path, name="sgdr_paper", claim="On a GPU.")
     page = evidence.page(tmp_path)
-    assert page.index("### One thing") < page.index("### On a GPU")
+    assert page.index("### sgdr\n") < page.index("### sgdr_paper\n")

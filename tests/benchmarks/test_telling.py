@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.telling import Difference, Figure, difference, percent, verdict
+from benchmarks.telling import Difference, Figure, difference, listed, percent, tally, verdict
 
 
 def test_a_figure_is_told_with_the_standard_deviation_of_the_sample():
@@ -46,3 +46,11 @@ def test_seeds_that_do_not_match_are_refused():
 )
 def test_better_is_said_where_the_interval_leaves_zero_out(low, high, said):
     assert verdict(Difference((low + high) / 2, low, high)) == said
+
+
+def test_names_are_listed_as_in_a_sentence():
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_a_tally_leaves_out_what_happened_nowhere():
+    assert tally({"better on": ["a", "b"], "worse on": [], "even on": ["c"]}) == "Better on a and b; even on c."
