@@ -29,7 +29,15 @@ Shape: TypeAlias = Literal["cos", "linear", "exp"]
 
 
 class Curve(ABC):
-    """One hyper-parameter over a run; `bind` is all that a new curve has to define."""
+    """One hyper-parameter over a run; `bind` is all that a new curve has to define.
+
+    Example:
+        >>> class Halving(Curve):
+        ...     def bind(self, horizon):
+        ...         return lambda step: 0.1 / 2**step
+        >>> [Halving().at(step, Horizon(4)) for step in range(3)]
+        [0.1, 0.05, 0.025]
+    """
 
     @abstractmethod
     def bind(self, horizon: Horizon) -> Values:

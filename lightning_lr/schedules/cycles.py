@@ -22,6 +22,10 @@ class Cycle:
         complete: False where the run ends before the cycle would.
         peak: Update at which the cycle's way up is over; not before ``end`` where the cycle is cut on its way up. None
             is its start.
+
+    Example:
+        >>> Cycle(index=1, start=50, end=100).shifted(10)
+        Cycle(index=1, start=60, end=110, complete=True, peak=None)
     """
 
     index: int

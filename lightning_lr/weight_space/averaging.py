@@ -26,6 +26,19 @@ class BasinError(ValueError):
 
     Attributes:
         line: The line that goes over a barrier; None where none does, and the mean of all has too high a loss.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(1, 1, bias=False)
+        >>> far = [{"weight": torch.tensor([[weight]])} for weight in (-1.0, 1.0)]
+        >>> data = [(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [2.0]]))]
+        >>> def loss(output, target):
+        ...     return (output**2 - target**2).square()
+        >>> try:
+        ...     average_weights(net, far, None, data, loss=loss)
+        ... except BasinError as error:
+        ...     print(error.line.losses)
+        (0.0, 4.78125, 8.5, 4.78125, 0.0)
     """
 
     def __init__(self, message: str, line: Line | None = None) -> None:

@@ -209,6 +209,14 @@ def lines_between(
             has no finite loss, or batch statistics are to be taken and there is no `train_dataloader`.
         TypeError: If an argument is of another type, or the module cannot be copied.
         FileNotFoundError: If the folder or a file is missing.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Linear(1, 1, bias=False)
+        >>> members = [{"weight": torch.tensor([[weight]])} for weight in (-1.0, 1.0, 3.0)]
+        >>> data = [(torch.tensor([[1.0]]), torch.tensor([[1.0]]))]
+        >>> [line.losses for line in lines_between(net, members, data, task="regression", points=3)]
+        [(4.0, 1.0, 0.0), (0.0, 1.0, 4.0)]
     """
     require_int("points", points, at_least=2)
     members = members_to_mix(module, snapshots, last_m, ckpt_weights)
