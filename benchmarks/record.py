@@ -16,19 +16,20 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def commit() -> str:
-    """Of the code, with a plus behind it where files that git knows were changed since."""
+def commit(*own: str) -> str:
+    """Of the code, with a plus behind it where what is measured, or what measures, was changed since.
+
+    Args:
+        own: Files and folders of this one that measure; all of them where none is named.
+    """
+    folder = Path(__file__).parent
 
     def said(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-        return done.stdout.strip()
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=folder, check=False).stdout.strip()
 
-    changed = said(
-        "status", "--porcelain", "--untracked-files=no", "--", "../lightning_lr", "../recipes", "../conf", "."
-    )
-    return said("rev-parse", "HEAD") + (
-        "+" if [line for line in changed.splitlines() if "results/" not in line] else ""
-    )
+    measured = ("../lightning_lr", "../recipes", "../conf", *(own or (".", ":!results")))
+    changed = said("status", "--porcelain", "--untracked-files=no", "--", *measured)
+    return said("rev-parse", "HEAD") + ("+" if changed else "")
 
 
 def machine() -> str:
