@@ -37,6 +37,7 @@ class Size:
         settings: For the claims on schedules and ensembles.
         adam: For the claim on Adam's rate, with the epochs of a run.
         search: For the claim on searching.
+        side: Of the grid that is searched: points in each direction.
         seeds: Of the runs that are told of. The rates are chosen with another one.
         needs_images: Whether a folder of images has to be named.
     """
@@ -45,6 +46,7 @@ class Size:
     settings: tuple[Setting, ...]
     adam: tuple[Setting, ...]
     search: Setting
+    side: int = 3
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     needs_images: bool = True
 
@@ -87,6 +89,7 @@ TINY = Size(
     settings=(Setting("digits (MLP)", ("data=digits", "model=mlp"), 15),),
     adam=(Setting("digits (MLP)", ("data=digits", "model=mlp"), 2),),
     search=Setting("digits (MLP)", ("data=digits", "model=mlp"), 1),
+    side=2,
     seeds=(0, 1, 2),
     needs_images=False,
 )

@@ -19,23 +19,22 @@ from lightning_lr.plots.frame import DASHES, PALETTE, figure_for, save, style
 NAME = "search"
 CLAIM = "Random search finds a better network than a grid of as many runs."
 BOX = {"lr": (1e-3, 3.0), "weight_decay": (1e-6, 1e-2), "one_less_momentum": (0.01, 0.5)}
-A_SIDE = 3
 
 
-def grid() -> list[tuple[float, ...]]:
-    """The middles of three equal parts of each side, on a logarithmic scale."""
+def grid(side: int) -> list[tuple[float, ...]]:
+    """The middles of so many equal parts in each direction, on a logarithmic scale."""
     sides = []
     for low, high in BOX.values():
-        shares = [(2 * part + 1) / (2 * A_SIDE) for part in range(A_SIDE)]
+        shares = [(2 * part + 1) / (2 * side) for part in range(side)]
         sides.append([low * (high / low) ** share for share in shares])
     return list(product(*sides))
 
 
-def drawn(seed: int) -> list[tuple[float, ...]]:
+def drawn(seed: int, side: int) -> list[tuple[float, ...]]:
     """As many from the same box, each side drawn evenly on a logarithmic scale."""
     random = np.random.default_rng(seed)
     lows, highs = ([math.log(bounds[end]) for bounds in BOX.values()] for end in (0, 1))
-    return [tuple(map(float, point)) for point in np.exp(random.uniform(lows, highs, (A_SIDE ** len(BOX), len(BOX))))]
+    return [tuple(map(float, point)) for point in np.exp(random.uniform(lows, highs, (side ** len(BOX), len(BOX))))]
 
 
 def cell(setting: Setting, point: tuple[float, ...], seed: int) -> Cell:
@@ -46,13 +45,14 @@ def cell(setting: Setting, point: tuple[float, ...], seed: int) -> Cell:
 
 
 def measure(bench: Bench) -> Told:
-    setting, runs = bench.size.search, A_SIDE ** len(BOX)
+    setting, side = bench.size.search, bench.size.side
+    runs = side ** len(BOX)
     order = np.random.default_rng(0).permutation(runs)  # of the grid: whoever stops early has tried a corner otherwise
     plans = {
-        "grid": [[grid()[i] for i in order] for _ in bench.size.seeds],
-        "random": [drawn(s) for s in bench.size.seeds],
+        "grid": [[grid(side)[i] for i in order] for _ in bench.size.seeds],
+        "random": [drawn(s, side) for s in bench.size.seeds],
     }
-    rows, best = [], {}
+    rows, best, told_after = [], {}, [*(n for n in (3, 9) if n < runs), runs]
     for name, of_seeds in plans.items():
         wanted = [
             cell(setting, point, seed)
@@ -74,7 +74,7 @@ def measure(bench: Bench) -> Told:
                 "setting": setting.name,
                 "runs": runs,
                 "accuracy": best[name].kept(),
-                "after": {f"{n}": percent([curve[n - 1] for curve in along]).kept() for n in (3, 9, runs)},
+                "after": {f"{n}": percent([curve[n - 1] for curve in along]).kept() for n in told_after},
                 "curve": [percent([curve[n] for curve in along]).kept() for n in range(runs)],
             }
         )
@@ -84,7 +84,7 @@ def measure(bench: Bench) -> Told:
         f"validation data has {best['random'].told()} % test accuracy by random search, {best['grid'].told()} % by "
         f"grid search; random search is {verdict(apart)}, {apart.told()}."
     ]
-    shares = [f"after {n} runs" for n in (3, 9, runs)]
+    shares = [f"after {n} runs" for n in told_after]
     table = [[row["search"], *(f"{of['mean']:.1f} ± {of['sd']:.1f}" for of in row["after"].values())] for row in rows]
     conclusion = f"At {runs} runs each, random search is {verdict(apart)}: {apart.told()}."
     return Told(

@@ -84,14 +84,14 @@ def test_a_cell_is_known_by_what_it_trains_and_not_by_where_the_data_lie():
 
 def test_the_grid_and_the_random_points_lie_in_one_box_and_are_as_many():
     bounds = list(search.BOX.values())
-    for points in (search.grid(), search.drawn(0)):
+    for points in (search.grid(3), search.drawn(0, 3)):
         assert len(points) == 27
         assert all(low < value < high for point in points for value, (low, high) in zip(point, bounds, strict=True))
     # A third of each side to each, on a logarithmic scale: 1e-3 to 3 has its middle at their geometric mean.
-    assert sorted({point[0] for point in search.grid()})[1] == pytest.approx(math.sqrt(1e-3 * 3.0))
-    assert [len({point[side] for point in search.grid()}) for side in range(3)] == [3, 3, 3]
-    assert [len({point[side] for point in search.drawn(0)}) for side in range(3)] == [27, 27, 27]
-    assert search.drawn(0) == search.drawn(0) != search.drawn(1)
+    assert sorted({point[0] for point in search.grid(3)})[1] == pytest.approx(math.sqrt(1e-3 * 3.0))
+    assert [len({point[side] for point in search.grid(3)}) for side in range(3)] == [3, 3, 3]
+    assert [len({point[side] for point in search.drawn(0, 3)}) for side in range(3)] == [27, 27, 27]
+    assert search.drawn(0, 3) == search.drawn(0, 3) != search.drawn(1, 3)
 
 
 def test_an_accuracy_that_is_never_reached_takes_an_epoch_more_than_there_are():
