@@ -76,10 +76,11 @@ def written(folder, **changed):
 def test_a_section_holds_sentences_picture_table_and_command(tmp_path):
     written(tmp_path)
     assert evidence.page(tmp_path).removeprefix(evidence.TOP) == (
-        "\n| claim | what was found | n |\n|---|---|---|\n"
-        "| [One thing is better than another](#sgdr) | It is. | 5 seeds |\n"
-        "\n## The claims\n\n### sgdr\n\nOne thing is better than another.\n"
-        "\n- It is.\n- It is not.\n"
+        "\n| | what is claimed | what was found | n |\n|---|---|---|---|\n"
+        "| [SGDR against step decay, along the run](#sgdr) | One thing is better than another. | It is. | 5 seeds |\n"
+        '\n## The claims\n\n<a id="sgdr"></a>\n\n### SGDR against step decay, along the run\n'
+        "\n> One thing is better than another.\n\n**It is.**\n"
+        "\n- It is not.\n"
         "\n![One thing is better than another.](../benchmarks/results/sgdr.png)\n"
         "\n| what | accuracy % |\n|---|---|\n| a\\|b | 1.0 ± 0.1 |\n"
         "\nn: 5 seeds. `python -m benchmarks sgdr size=cpu`; 2 minutes of training in 3 runs; x86_64; torch 2.0; "
@@ -91,4 +92,4 @@ def test_what_was_measured_at_another_size_stands_beside(tmp_path):
     written(tmp_path)
     written(tmp_path, name="sgdr_paper", claim="On a GPU.")
     page = evidence.page(tmp_path)
-    assert page.index("### sgdr\n") < page.index("### sgdr_paper\n")
+    assert page.index('id="sgdr"') < page.index('id="sgdr_paper"')
