@@ -2,7 +2,7 @@
 
     pip install -e ".[dev,peers]"
     python benchmarks/peers.py
-    python benchmarks/peers.py --images FOLDER     # a part of CIFAR-10 as well; FOLDER holds train/ and test/
+    python benchmarks/peers.py --images FOLDER     # as well: 3,000 images of CIFAR-10; FOLDER holds train/ and test/
     python benchmarks/peers.py --report            # of the cells that there are
 
 Run by hand. All contenders have the same data, split, network, initial weights, order of batches, batch size, number of
@@ -10,9 +10,10 @@ updates and optimizer: SGD, Nesterov momentum 0.9, weight decay 5e-4 on everythi
 rate is chosen from four on validation data, with a seed that is not told of and with the others' implementation;
 finders find their own. What differs is said in `peers_others`: a shape or a default that is a package's own was left.
 
-A cell is a process of its own with one thread, one at a time: ``peers_cell``. Its first, short run is not timed. What
-is timed is all that the function in `peers_contenders` or `peers_others` does; what it imports was imported before. On
-a machine that others use, processor seconds are what to trust. Memory is the peak of the process, imports included.
+A cell is a process of its own with one thread, one at a time: ``peers_cell``. It is forked from one that has imported
+torch and Lightning, which all have in common: to import them takes three times as long as to train. Its first, short run
+is not timed. What is timed is all that the function in `peers_contenders` or `peers_others` does. On a machine that
+others use, processor seconds are what to trust. Memory is the peak of the process, with what it has imported.
 ``peers_lines`` says which lines count. A cell that fails is a row with its error. Cells are kept in ``.cells/peers``: a
 run that was stopped goes on. A changed contender is run again.
 
@@ -25,20 +26,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers_lines
+from benchmarks import peers_cell, peers_lines
 from benchmarks.peers_plan import CONTENDERS, RATES, RUNS, TUNING_SEED, Run, tuned
 
 HERE = Path(__file__).parent
 CELLS = HERE / ".cells" / "peers" / "cells.jsonl"
-FORMAT = 1
+FORMAT = 2
 """Another one, and no kept cell counts any more: raise it where `peers_cell` or the plain set-up changes."""
 LONGEST = 900
 """Seconds of a cell, before it counts as one that hangs."""
@@ -66,16 +66,26 @@ class Cells:
 
 
 def _run(said: dict[str, Any]) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "peers_cell.py"), json.dumps(said)]
+    context = get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_send, args=(there, said))
+    child.start()
+    there.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LONGEST, check=False)
-        came: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    except subprocess.TimeoutExpired:
+        if here.poll(LONGEST):
+            came: dict[str, Any] = here.recv()
+            return came
         return {"error": f"no end after {LONGEST} s"}
-    except (IndexError, ValueError):
-        return {"error": f"exit status {done.returncode}: {(done.stderr.strip().splitlines() or ['no word'])[-1]}"}
-    return came
+    except EOFError:
+        child.join()
+        return {"error": f"ended without a word, exit status {child.exitcode}"}
+    finally:
+        child.kill()
+        child.join()
+
+
+def _send(there: Connection, said: dict[str, Any]) -> None:
+    there.send(peers_cell.run(said))
 
 
 def rates(run: Run, cells: Cells, images: str | None, *, measure: bool) -> dict[str, float]:
@@ -129,9 +139,10 @@ def main() -> None:
     images = str(asked.images.resolve()) if asked.images else None
     runs = [run for run in RUNS if images or not run.needs_images]
     began = time.perf_counter()
+    peers_cell.settle()
     cells = Cells(CELLS)
     rows = list(measured(runs, asked.seeds, cells, images, measure=not asked.report))
-    # Not before: torch would make this process large, and with it, as they count, all that it starts.
+    # Not before: what this process has imported is in all that it forks.
     from benchmarks.peers_report import write
 
     print(write(rows, asked.seeds, bool(images), time.perf_counter() - began))

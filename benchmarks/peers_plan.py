@@ -1,7 +1,4 @@
-"""Who is run on what, in words alone: what is told of them and where they stand. Nothing is imported here.
-
-The peak memory of a process is no less than what its parent had when it started it, and so the parent stays small.
-"""
+"""Who is run on what: contenders, data, rates."""
 
 from __future__ import annotations
 
@@ -110,5 +107,5 @@ class Run:
 
 RUNS = (
     Run("digits", "digits, small CNN", epochs=30),
-    Run("images", "3,000 images of CIFAR-10, ResNet-9", epochs=10, needs_images=True),
+    Run("images", "CIFAR-10 in part, ResNet-9", epochs=10, needs_images=True),
 )
