@@ -3,29 +3,29 @@
     python benchmarks/callback_cost.py
 
 Both set LR and momentum of SGD along a 1cycle; ours checks as well that nobody else has changed them. What is timed of
-ours is the whole hook that runs after an optimizer step. One process and one thread, the two by turns, median of pairs.
+ours is the whole hook that runs after an optimizer step. One process and one thread, the two by turns, median of pairs
+with its quartiles.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
-import subprocess
+import logging
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch.optim import SGD
 
+from benchmarks.costs import WORDS, Cost, Rows, Said, Span, draw_spans, outcome, verdict
 from lightning_lr import OneCycle
 
 STEPS = 20_000
 PAIRS = 15
-RESULT = Path(__file__).parent / "results" / "callback_cost.json"
+AIM = 1.0
 
 
 class Bare(pl.LightningModule):
@@ -87,34 +87,65 @@ def torchs(groups: int) -> float:
     return timed(scheduler.step)
 
 
-def measure(groups: int) -> dict[str, float]:
+def measure(groups: int) -> dict[str, Any]:
     pairs = [(ours(groups), torchs(groups)) for _ in range(PAIRS)]
     ratios = [mine / theirs for mine, theirs in pairs]
     return {
         "groups": groups,
-        "ours_us": round(statistics.median(mine for mine, _ in pairs), 2),
-        "torch_us": round(statistics.median(theirs for _, theirs in pairs), 2),
-        "ratio": round(statistics.median(ratios), 3),
+        "n": PAIRS,
+        **Span.of([mine for mine, _ in pairs]).kept("ours_us", 2),
+        **Span.of([theirs for _, theirs in pairs]).kept("torch_us", 2),
+        **Span.of(ratios).kept("ratio"),
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
     }
 
 
+def tell(rows: Rows) -> Said:
+    found, table, outcomes = [], [], {}
+    for row in rows:
+        ratio = Span.read(row, "ratio")
+        outcomes[groups_of(row)] = outcome(ratio, AIM)
+        found.append(
+            f"{groups_of(row)}: an update of ours takes {row['ours_us']:.1f} µs, of OneCycleLR "
+            f"{row['torch_us']:.1f} µs: {ratio.told()} times as long, {WORDS[outcome(ratio, AIM)]}."
+        )
+        microseconds = [Span.read(row, name).cell(1) for name in ("ours_us", "torch_us")]
+        table.append([groups_of(row), *microseconds, ratio.cell(), str(row["n"])])
+    columns = ["of the optimizer", "ours, µs", "OneCycleLR, µs", "ratio", "pairs"]
+    return Said(verdict(outcomes), found, columns, table)
+
+
+def groups_of(row: dict[str, Any]) -> str:
+    return f"{row['groups']} param group{'s' if row['groups'] > 1 else ''}"
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {
+        groups_of(row): {"ours": Span.read(row, "ours_us"), "torch's OneCycleLR": Span.read(row, "torch_us")}
+        for row in content["rows"]
+    }
+    draw_spans(
+        spans, path, "What a schedule costs at each update", content["n"]["pairs"], "µs an update (log scale)", log=True
+    )
+
+
+COST = Cost("callback_cost", "A schedule costs no more at each update than torch's own.", tell, draw)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    result = {
-        "command": "python benchmarks/callback_cost.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {"torch": torch.__version__, "lightning": pl.__version__},
-        "n": PAIRS,
-        "steps": STEPS,
-        "rows": [measure(groups) for groups in (1, 100)],
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["rows"], indent=2))
+    logging.getLogger("lightning.pytorch").setLevel(logging.CRITICAL)
+    began = time.perf_counter()
+    rows = [measure(groups) for groups in (1, 100)]
+    COST.write(
+        rows,
+        command="python benchmarks/callback_cost.py",
+        n={"pairs": PAIRS},
+        seconds=time.perf_counter() - began,
+        steps=STEPS,
+    )
 
 
 if __name__ == "__main__":

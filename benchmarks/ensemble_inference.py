@@ -4,35 +4,36 @@
     python benchmarks/ensemble_inference.py --device cuda
 
 All of them average the softmax of the same members, on the same batch, in one process and by turns; the plain loop is
-the measure. Members are snapshots on the disk for ours and modules in memory for the others. torch-uncertainty is in
-the extra `peers`; without it, its column stays empty.
+the measure. Members are snapshots on the disk for ours and modules in memory for the others. Medians of rounds and
+their quartiles. torch-uncertainty is in the extra `peers`; without it, its column stays empty, and the file says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import statistics
-import subprocess
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import lightning.pytorch as pl
 import torch
 import torchvision
 from torch import Tensor, nn
 
+from benchmarks.costs import MISSED, OPEN, SHOWN, WORDS, Cost, Rows, Said, Span, draw_spans, outcome
 from lightning_lr import SnapshotEnsemble
 from lightning_lr.snapshots import SnapshotWriter
 from recipes.models.small_cnn import SmallCNN
 
 ROUNDS = 15
 SECONDS = 0.15  # of each contestant in each round, at least; one call where it takes longer
-RESULTS = Path(__file__).parent / "results"
+AIM = 1.0  # of the plain loop's time
+PEER = "torch-uncertainty"
+NAMES = {"loop": "ours, loop", "vmap": "ours, vmap", "torch_uncertainty": PEER}
 
 
 def tiny_mlp() -> nn.Module:
@@ -97,7 +98,7 @@ def milliseconds(way: Callable[[Tensor], Tensor], x: Tensor, calls: int) -> floa
     return (time.perf_counter() - began) / calls * 1e3
 
 
-def measure(ways: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict[str, dict[str, float]]:
+def measure(ways: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict[str, dict[str, Any]]:
     """Milliseconds of each way, and its share of the plain loop's, by turns: the median of the rounds."""
     expected = ways["plain"](x)
     calls = {}
@@ -111,11 +112,65 @@ def measure(ways: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict[str,
         rounds.append({name: milliseconds(ways[name], x, calls[name]) for name in turn})
     return {
         name: {
-            "ms": round(statistics.median(times[name] for times in rounds), 3),
-            "of_plain": round(statistics.median(times[name] / times["plain"] for times in rounds), 3),
+            **Span.of([times[name] for times in rounds]).kept("ms"),
+            **Span.of([times[name] / times["plain"] for times in rounds]).kept("of_plain"),
         }
         for name in names
     }
+
+
+def tell(rows: Rows) -> Said:
+    loops = {case_of(row): Span.read(row["loop"], "of_plain") for row in rows}
+    outcomes = {case: outcome(share, AIM) for case, share in loops.items()}
+    counts = Counter(outcomes.values())
+    verdict = f"Shown in {counts[SHOWN]} of {len(loops)} cases, missed in {counts[MISSED]}"
+    verdict += f", open in {counts[OPEN]}, {WORDS[OPEN]}." if counts[OPEN] else "."
+    dearer = [f"{case}, {loops[case].told()} times" for case, was in outcomes.items() if was == MISSED]
+    found = [f"The loop over the members takes longer than a plain one with {'; '.join(dearer)}."] if dearer else []
+    faster = {case_of(row): row["vmap"]["of_plain"] for row in rows if row["vmap"]["of_plain"] < 1}
+    told = "; ".join(f"{case}, {share:.2f} times" for case, share in faster.items())
+    slowest = max(row["vmap"]["of_plain"] for row in rows)
+    found.append(
+        f"vmap is faster than the plain loop in {len(faster)} of {len(rows)} cases{f' ({told})' if told else ''}; at "
+        f"the worst it takes {slowest:.1f} times as long."
+    )
+    with_peer = [row for row in rows if "torch_uncertainty" in row]
+    if with_peer:
+        shares = [row["torch_uncertainty"]["of_plain"] for row in with_peer]
+        found.append(f"{PEER}'s wrapper takes {min(shares):.2f} to {max(shares):.2f} of the plain loop's time.")
+    else:
+        found.append(f'{PEER} was not installed, so it is not compared; `pip install -e ".[peers]"` brings it.')
+    table = []
+    for row in rows:
+        ways = [Span.read(row[way], "of_plain").cell() if way in row else "" for way in NAMES]
+        of = [row["network"], str(row["members"]), str(row["batch"]), f"{row['plain']['ms']:.2f}"]
+        table.append([*of, *ways])
+    columns = ["network", "members", "batch", "plain loop, ms", *(f"{name}, of it" for name in NAMES.values())]
+    return Said(verdict, found, columns, table)
+
+
+def case_of(row: dict[str, Any]) -> str:
+    return f"{row['network']}, {row['members']} members, batch {row['batch']}"
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {
+        case_of(row): {name: Span.read(row[way], "of_plain") for way, name in NAMES.items() if way in row}
+        for row in content["rows"]
+    }
+    title = "An ensemble's forward pass beside a plain loop's"
+    draw_spans(
+        spans, path, title, content["n"]["rounds"], "time in units of a plain loop's (log scale)", aim=AIM, log=True
+    )
+
+
+COST = Cost(
+    "ensemble_inference",
+    "An ensemble takes no longer than a plain loop over its members.",
+    tell,
+    draw,
+    packages=("torch", "lightning", "torchvision", PEER),
+)
 
 
 def main() -> None:
@@ -124,6 +179,7 @@ def main() -> None:
     device = torch.device(parser.parse_args().device)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    began = time.perf_counter()
     rows = []
     for name, build, shape, counts, batches in CASES:
         for count in counts:
@@ -133,18 +189,13 @@ def main() -> None:
                     x = torch.randn(batch, *shape, device=device)
                     rows.append({"network": name, "members": count, "batch": batch, **measure(ways, x)})
                     print(json.dumps(rows[-1]), flush=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()}, one thread"
-    result = {
-        "command": "python benchmarks/ensemble_inference.py" + (f" --device {device}" if device.type != "cpu" else ""),
-        "commit": commit.stdout.strip(),
-        "machine": f"{machine}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {"torch": torch.__version__, "lightning": pl.__version__, "torchvision": torchvision.__version__},
-        "n": ROUNDS,
-        "rows": rows,
-    }
-    suffix = "" if device.type == "cpu" else f"_{device.type}"
-    (RESULTS / f"ensemble_inference{suffix}.json").write_text(json.dumps(result, indent=2) + "\n")
+    COST.write(
+        rows,
+        command="python benchmarks/ensemble_inference.py" + (f" --device {device}" if device.type != "cpu" else ""),
+        n={"rounds": ROUNDS},
+        seconds=time.perf_counter() - began,
+        device=device.type,
+    )
 
 
 if __name__ == "__main__":

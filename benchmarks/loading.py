@@ -7,32 +7,31 @@
 All of them crop with four pixels of padding, flip, normalise and cut a square of eight pixels out, each sample on its
 own, and batch 128; batches are on the device when they are counted. torchvision's read an image from an array in
 memory, as its CIFAR-10 does: no disk on any side. Its transforms have no cutout: that of the paper's authors is used.
-One process and one thread but for the workers, the ways by turns, an epoch a turn, median of turns. The first epoch of
-each, which starts the workers, is not counted.
+One process and one thread but for the workers, the ways by turns, an epoch a turn, median of turns and their quartiles.
+The first epoch of each, which starts the workers, is not counted.
 
-`load` is how many processes wanted a processor before and after: where it is above the number of processors, samples a
-second are what was left by others, and `cpu_us_a_sample`, what this process computed for a sample, says more.
+`load_before` and `load` are how many processes wanted a processor before and after: where they are above the number of
+processors, samples a second are what was left by others, and `cpu_us_a_sample`, what this process computed for a
+sample, says more.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.costs import WORDS, Cost, Rows, Said, Span, draw_spans, outcome, verdict
 from recipes.data.augmentation import Augmentation
 from recipes.data.image_folder import ImageFolderInMemory
 from recipes.data.in_memory import InMemory
@@ -41,7 +40,8 @@ from recipes.data.loader import InMemoryLoader
 BATCH = 128
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 WORKERS = (0, 2)
-RESULT = Path(__file__).parent / "results" / "loading.json"
+OURS = "in_memory"
+AIM = 1.0  # the others' samples a second in ours
 
 
 class OneByOne(Dataset[tuple[torch.Tensor, int]]):
@@ -131,51 +131,87 @@ def measure(sources: dict[str, Iterable[object]], samples: int, device: torch.de
             if turn:
                 rates[name].append(measured)
                 computed[name].append(cost)
-    ours = rates["in_memory"]
+    ours = rates[OURS]
     return [
         {
             "way": name,
-            "samples_a_second": round(statistics.median(each)),
+            "n": turns,
+            **Span.of(each).kept("samples_a_second", 0),
             "least": round(min(each)),
             "most": round(max(each)),
-            "in_memory_is_faster_by": round(statistics.median([a / b for a, b in zip(ours, each, strict=True)]), 2),
+            **Span.of([a / b for a, b in zip(ours, each, strict=True)]).kept("in_memory_is_faster_by", 2),
             "cpu_us_a_sample": None if name.endswith("2_workers") else round(statistics.median(computed[name]), 1),
         }
         for name, each in rates.items()
     ]
 
 
+def tell(rows: Rows) -> Said:
+    (ours,) = [row for row in rows if row["way"] == OURS]
+    found, table, outcomes = [], [], {}
+    for row in rows:
+        rate, faster = Span.read(row, "samples_a_second"), Span.read(row, "in_memory_is_faster_by")
+        if row is not ours:
+            slower = Span(1 / faster.median, 1 / faster.high, 1 / faster.low)
+            outcomes[called(row)] = outcome(slower, AIM)
+            found.append(
+                f"The in-memory loader hands out {ours['samples_a_second']:,.0f} samples a second, {called(row)} "
+                f"{rate.median:,.0f}: {faster.told(1)} times as many, {WORDS[outcome(slower, AIM)]}."
+            )
+        computed = row["cpu_us_a_sample"]
+        against = "1" if row is ours else faster.cell(1)
+        table.append([called(row), rate.cell(0), against, "" if computed is None else f"{computed:.1f}", str(row["n"])])
+    columns = ["loader", "samples a second", "in memory is faster by", "this process's µs a sample", "turns"]
+    return Said(verdict(outcomes), found, columns, table)
+
+
+def called(row: dict[str, Any]) -> str:
+    if row["way"] == OURS:
+        return "in memory"
+    workers = row["way"].split("_")[1]
+    return f"torchvision with {workers if workers != '0' else 'no'} workers"
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {called(row): {"": Span.read(row, "samples_a_second")} for row in content["rows"]}
+    title = "Samples a second, with crop, flip and cutout"
+    draw_spans(spans, path, title, content["n"]["turns"], "samples a second (log scale)", log=True)
+
+
+COST = Cost(
+    "loading",
+    "The in-memory loader hands out more samples a second than torchvision's transforms, with workers or without.",
+    tell,
+    draw,
+    packages=("torch", "torchvision"),
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", help="an ImageFolder tree; without it random bytes")
-    parser.add_argument("--samples", type=int, default=20_000)
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(options.device)
+    load, began = round(os.getloadavg()[0], 1), time.perf_counter()
     images, labels = images_of(options.folder, options.samples) if options.folder else random_images(options.samples)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    result = {
+    rows = measure(ways(images, labels, device), len(labels), device, options.turns)
+    COST.write(
+        rows,
         # Without the folder's name, which says something of this machine alone.
-        "command": "python benchmarks/loading.py"
+        command="python benchmarks/loading.py"
         + (" --folder FOLDER" if options.folder else "")
         + f" --samples {options.samples} --turns {options.turns} --device {options.device}",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} processors",
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "load": [round(os.getloadavg()[0], 2)],
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
-        "n": options.turns,
-        "samples": len(labels),
-        "batch_size": BATCH,
-        "rows": measure(ways(images, labels, device), len(labels), device, options.turns),
-    }
-    result["load"].append(round(os.getloadavg()[0], 2))
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["rows"], indent=2))
+        n={"turns": options.turns},
+        seconds=time.perf_counter() - began,
+        device=device.type,
+        load_before=load,
+        samples=len(labels),
+        batch_size=BATCH,
+    )
 
 
 if __name__ == "__main__":

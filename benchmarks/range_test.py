@@ -19,12 +19,14 @@ import os
 import warnings
 from pathlib import Path
 
-import range_test_data
 import torch
-from range_test_curves import FINDERS, measure_curves
-from range_test_report import write_report
-from range_test_settings import LONG, SHORT, half
-from range_test_truth import measure_truth
+
+from benchmarks import range_test_data
+from benchmarks.range_test_curves import FINDERS, measure_curves
+from benchmarks.range_test_measured import noted
+from benchmarks.range_test_report import write_report
+from benchmarks.range_test_settings import LONG, SHORT, half
+from benchmarks.range_test_truth import measure_truth
 
 CELLS = Path(__file__).parent / "results" / "range_test"
 
@@ -53,12 +55,14 @@ def main() -> None:
         for setting in length
         if setting.data == name and half(setting) == part
     ]
-    if options.part == "truth":
-        measure_truth(settings, CELLS)
-    elif options.part == "curves":
-        measure_curves(settings, options.finders, CELLS, options.again)
-    else:
+    if options.part == "report":
         write_report(settings, CELLS)
+        return
+    with noted(options.part, CELLS):
+        if options.part == "truth":
+            measure_truth(settings, CELLS)
+        else:
+            measure_curves(settings, options.finders, CELLS, options.again)
 
 
 if __name__ == "__main__":

@@ -3,35 +3,34 @@
     python benchmarks/range_test_cost.py
 
 From the call to the return, what each does to put things back included. Neither may stop early, so that both take every
-step. One process and one thread, the two by turns, median of pairs; seconds of the processor beside those of the clock,
-for a busy machine disturbs them less.
+step. One process and one thread, the two by turns, median of pairs with its quartiles; seconds of the processor beside
+those of the clock, for a busy machine disturbs them less.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.tuner import Tuner
-from range_test_curves import OPTIONS, QUIET, Classifier
-from range_test_settings import Setting
 
+from benchmarks.costs import WORDS, Cost, Rows, Said, Span, draw_spans, outcome, verdict
+from benchmarks.range_test_curves import OPTIONS, QUIET, Classifier
+from benchmarks.range_test_settings import Setting
 from lightning_lr.range_test import lr_range_test
 
 STEPS = 100
 PAIRS = 15
-RESULT = Path(__file__).parent / "results" / "range_test_cost.json"
+AIM = 1.0
 SETTINGS = (
     Setting("digits", "mlp", "momentum", 64, 300),
     Setting("digits", "cnn-bn", "adamw", 64, 300),
@@ -73,7 +72,7 @@ def lightnings(setting: Setting, folder: str) -> Seconds:
     return seconds
 
 
-def measure(setting: Setting, folder: str) -> dict[str, float | str]:
+def measure(setting: Setting, folder: str) -> dict[str, Any]:
     ours(setting, folder), lightnings(setting, folder)  # what happens once in a process is nobody's cost
     pairs = []
     for turn in range(PAIRS):
@@ -83,13 +82,50 @@ def measure(setting: Setting, folder: str) -> dict[str, float | str]:
     ratios = [mine[0] / theirs[0] for mine, theirs in pairs]
     return {
         "setting": setting.name,
+        "n": PAIRS,
         "ours_s": round(statistics.median(mine[0] for mine, _ in pairs), 3),
         "lightning_s": round(statistics.median(theirs[0] for _, theirs in pairs), 3),
-        "ratio": round(statistics.median(ratios), 3),
+        **Span.of(ratios).kept("ratio"),
         "ratio_min": round(min(ratios), 3),
         "ratio_max": round(max(ratios), 3),
-        "ratio_of_processor_seconds": round(statistics.median(mine[1] / theirs[1] for mine, theirs in pairs), 3),
+        **Span.of([mine[1] / theirs[1] for mine, theirs in pairs]).kept("ratio_of_processor_seconds"),
     }
+
+
+def tell(rows: Rows) -> Said:
+    found, table, outcomes = [], [], {}
+    for row in rows:
+        clock, processor = Span.read(row, "ratio"), Span.read(row, "ratio_of_processor_seconds")
+        outcomes[row["setting"]] = outcome(clock, AIM)
+        found.append(
+            f"{row['setting']}: {STEPS} steps and the restore take ours {row['ours_s']:.2f} s, Lightning's finder "
+            f"{row['lightning_s']:.2f} s: {clock.told()} times as long, {WORDS[outcome(clock, AIM)]}; of the "
+            f"processor's seconds {processor.told()} times as many."
+        )
+        seconds = [f"{row[name]:.3f}" for name in ("ours_s", "lightning_s")]
+        table.append([row["setting"], *seconds, clock.cell(), processor.cell(), str(row["n"])])
+    columns = ["setting", "ours, s", "Lightning, s", "ratio", "ratio of processor seconds", "pairs"]
+    return Said(verdict(outcomes), found, columns, table)
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {
+        row["setting"]: {
+            "by the clock": Span.read(row, "ratio"),
+            "processor seconds": Span.read(row, "ratio_of_processor_seconds"),
+        }
+        for row in content["rows"]
+    }
+    title = f"A range test of {STEPS} steps beside Lightning's finder"
+    draw_spans(spans, path, title, content["n"]["pairs"], "ours in units of Lightning's", aim=AIM)
+
+
+COST = Cost(
+    "range_test_cost",
+    "The range test, its restore included, takes no longer than Lightning's finder at equal steps.",
+    tell,
+    draw,
+)
 
 
 def main() -> None:
@@ -97,20 +133,16 @@ def main() -> None:
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.CRITICAL)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         rows = [measure(setting, folder) for setting in SETTINGS]
-    result = {
-        "command": "python benchmarks/range_test_cost.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {"torch": torch.__version__, "lightning": pl.__version__},
-        "n": PAIRS,
-        "steps": STEPS,
-        "rows": rows,
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["rows"], indent=2))
+    COST.write(
+        rows,
+        command="python benchmarks/range_test_cost.py",
+        n={"pairs": PAIRS},
+        seconds=time.perf_counter() - began,
+        steps=STEPS,
+    )
 
 
 if __name__ == "__main__":

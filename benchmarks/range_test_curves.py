@@ -20,10 +20,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from range_test_settings import Setting
-from range_test_truth import Cells, since
 from torch import Tensor, nn
 
+from benchmarks.range_test_settings import Setting
+from benchmarks.range_test_truth import Cells, since
 from lightning_lr.range_test import lr_range_test
 
 SEEDS = (100, 101)  # none of the truth's

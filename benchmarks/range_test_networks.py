@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from range_test_data import CONTEXT
 from torch import Tensor, nn
+
+from benchmarks.range_test_data import CONTEXT
 
 
 def mlp(example: Tensor, classes: int) -> nn.Module:

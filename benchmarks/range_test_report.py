@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
 import statistics
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from range_test_curves import NAMES, SEEDS, curve_cells
-from range_test_data import chance
-from range_test_settings import LONG, Setting, half
-from range_test_truth import SCHEDULES, Truth, grid_lr, truth_cells
-from range_test_truth import SEEDS as TRUTH_SEEDS
-
+from benchmarks import range_test_measured
+from benchmarks.range_test_curves import NAMES, SEEDS, curve_cells
+from benchmarks.range_test_data import chance
+from benchmarks.range_test_settings import LONG, Setting, half
+from benchmarks.range_test_told import COST, DEFAULT, part_of, shown
+from benchmarks.range_test_truth import SCHEDULES, Truth, grid_lr, truth_cells
+from benchmarks.range_test_truth import SEEDS as TRUTH_SEEDS
 from lightning_lr.range_test.readings import Run, Settings
 from lightning_lr.range_test.result import RangeTest
 from lightning_lr.range_test.suggestions import RULES
 
-DEFAULT = {"1cycle": "max_lr", "fixed": "fixed_lr"}
 AT_PEAK = "ours, momentum of the peak"
 BLIND = {"sgd": 0.1, "adam": 1e-3}
 BLIND_NAME = "no test (SGD 0.1, Adam 0.001)"
-PEERS = tuple(name for names in NAMES.values() for name in names)
 GROUPS = ("all", "digits", "table", "text", "cifar10", "SGD", "Adam", "long")
-PACKAGES = ("torch", "lightning", "scikit-learn", "torch-lr-finder", "fastai")
 
 
 @dataclass(frozen=True)
@@ -79,27 +73,48 @@ def write_report(settings: Iterable[Setting], folder: Path) -> None:
         raise SystemExit(f"{folder}: nothing to report yet; run the parts `truth` and `curves` first")
     rows = [row for schedule in SCHEDULES for row in summaries(readings, schedule)]
     halves = {half(reading.setting) for reading in readings}
+    halves = {half(reading.setting) for reading in readings}
     content = {
-        "command": f"python benchmarks/range_test.py report --half {'both' if len(halves) == 2 else halves.pop()}",
-        "commit": commit(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in PACKAGES},
-        "n": {
+        "not_measured": missing,
+        "noise": round(statistics.median(spreads), 2),
+        "with_and_without_notes": trusted(readings),
+        "worst_of_our_default": [row for schedule in SCHEDULES for row in worst(readings, schedule)],
+    }
+    show(rows, content)
+    measured = [row for row in truths.rows.values() if row["setting"] in {r.setting.key for r in readings}]
+    COST.write(
+        rows,
+        command=f"python benchmarks/range_test.py report --half {'both' if len(halves) == 2 else halves.pop()}",
+        n={
             "settings": len({r.setting.key for r in readings}),
             "seeds_of_the_truth": len(TRUTH_SEEDS),
             "seeds_of_the_curves": len(SEEDS),
         },
-        "noise": round(statistics.median(spreads), 2),
-        "defaults": {schedule: default(schedule) for schedule in SCHEDULES},
-        "not_measured": missing,
-        "rows": rows,
-        "with_and_without_notes": trusted(readings),
-        "worst_of_our_default": [row for schedule in SCHEDULES for row in worst(readings, schedule)],
+        seconds=sum(row["seconds"] for row in measured),
+        results=folder.parent,
+        cells=len(measured),
+        defaults={schedule: default(schedule) for schedule in SCHEDULES},
+        regrets=regrets(readings, rows),
+        **range_test_measured.told(folder),
+        **content,
+    )
+
+
+def regrets(readings: list[Reading], rows: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """Of whom the picture shows: what each suggestion has cost."""
+    half_shown = part_of(rows)
+    return {
+        schedule: {
+            row["finder"]: [
+                round(r.regret, 2)
+                for r in readings
+                if (r.schedule, r.finder, half(r.setting)) == (schedule, row["finder"], half_shown)
+            ]
+            for row in rows
+            if shown(row) and (row["lr_of"], row["half"]) == (schedule, half_shown)
+        }
+        for schedule in SCHEDULES
     }
-    target = folder.with_suffix(".json")
-    target.write_text(json.dumps(content, indent=2) + "\n")
-    show(content)
-    picture(readings, folder.with_suffix(".png"))
 
 
 def suggested(
@@ -147,6 +162,7 @@ def summary(readings: list[Reading]) -> dict[str, Any]:
         "within_1_point": share(regret <= 1 for regret in regrets),
         "lost_over_10": share(regret > 10 for regret in regrets),
         "mean": round(statistics.mean(regrets), 2),
+        "sd": round(statistics.stdev(regrets), 2) if len(regrets) > 1 else None,
         "worst": round(max(regrets), 2),
         "no_suggestion": sum(reading.lr is None for reading in readings),
     }
@@ -189,24 +205,12 @@ def worst(readings: list[Reading], schedule: str, count: int = 8) -> list[dict[s
     ]
 
 
-def commit() -> str:
-    told = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return told.stdout.strip()
-
-
-def version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def show(content: dict[str, Any]) -> None:
+def show(rows_of_all: list[dict[str, Any]], content: dict[str, Any]) -> None:
     if content["not_measured"]:
         print("not measured yet: " + "; ".join(content["not_measured"]))
     for schedule in SCHEDULES:
         for part in ("tuning", "held-out"):
-            rows = [row for row in content["rows"] if (row["lr_of"], row["half"]) == (schedule, part)]
+            rows = [row for row in rows_of_all if (row["lr_of"], row["half"]) == (schedule, part)]
             if rows:
                 show_half(schedule, part, rows)
     for name in ("with_and_without_notes", "worst_of_our_default"):
@@ -234,42 +238,3 @@ def show_half(schedule: str, part: str, rows: list[dict[str, Any]]) -> None:
 
 def in_short(row: dict[str, Any] | None) -> str:
     return f"{'':10s}" if row is None else f"{row['within_1_point']:6.0f}/{row['lost_over_10']:3.0f}"
-
-
-def picture(readings: list[Reading], path: Path) -> None:
-    """Each suggestion's regret, a row a finder; left the peak of a 1cycle, right a fixed LR."""
-    from matplotlib.figure import Figure
-
-    parts = sorted({half(reading.setting) for reading in readings})
-    part = "held-out" if "held-out" in parts else "tuning"
-    figure = Figure(figsize=(13, 6), layout="constrained")
-    for axes, schedule in zip(figure.subplots(1, 2), SCHEDULES[::-1], strict=True):
-        told = [r for r in readings if r.schedule == schedule and half(r.setting) == part]
-        names = [name for name in (default(schedule), *PEERS, BLIND_NAME) if any(r.finder == name for r in told)]
-        finders = {name: [r for r in told if r.finder == name] for name in names}
-        shown = sorted(finders, key=lambda name: order(finders[name]), reverse=True)
-        for row, name in enumerate(shown):
-            regrets = [r.regret for r in finders[name]]
-            # Side by side instead of on top of each other: the place in the row says nothing.
-            heights = [row + 0.3 * ((index * 0.618) % 1 - 0.5) * 2 for index in range(len(regrets))]
-            colour = "tab:blue" if name == default(schedule) else "0.45"
-            axes.scatter(regrets, heights, s=14, alpha=0.6, color=colour, linewidths=0)
-        figures = {name: summary(finders[name]) for name in shown}
-        axes.set_yticks(
-            range(len(shown)),
-            [
-                f"{name}\n{of['within_1_point']:.0f} % within 1, {of['lost_over_10']:.0f} % over 10"
-                for name, of in figures.items()
-            ],
-            fontsize=8,
-        )
-        axes.set_xscale("symlog", linthresh=1)
-        axes.axvline(1, color="0.7", linewidth=1)
-        axes.axvline(10, color="tab:red", linewidth=1)
-        axes.set_xlim(-0.1, 100)
-        axes.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
-        axes.set_xlabel("points of validation accuracy below the best LR of the grid")
-        axes.set_title({"1cycle": "as the peak of a 1cycle", "fixed": "as one fixed LR"}[schedule])
-    settings = len({r.setting.key for r in readings if half(r.setting) == part})
-    figure.suptitle(f"What a suggested LR costs: {settings} settings of the {part} half, {len(SEEDS)} seeds each")
-    figure.savefig(path, dpi=120)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from range_test_data import SPLIT_SEED, data
-from range_test_networks import NETWORKS
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.range_test_data import SPLIT_SEED, data
+from benchmarks.range_test_networks import NETWORKS
 
 KINDS = {"sgd": "sgd", "momentum": "sgd", "nesterov": "sgd", "adam": "adam", "adamw": "adam"}
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from range_test_data import chance, data
-from range_test_settings import Setting
 
+from benchmarks.range_test_data import chance, data
+from benchmarks.range_test_settings import Setting
 from lightning_lr import OneCycle
 
 SCHEDULES = ("fixed", "1cycle")

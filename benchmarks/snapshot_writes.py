@@ -6,18 +6,16 @@ ResNet-18, in a fit of its own with each optimizer, whose cycles are one update 
 write, each to a disk at rest. Timed are whole hooks: of ours state dict, SHA-256, the file and the manifest with an
 fsync and a rename each, and the deletion of the file before; of `ModelCheckpoint` weights and optimizer state, no
 fsync, and the deletion of the file before. `torch.save` is safe from no kill. One process and one thread, medians of
-pairs; memory is the most that any of the writes took beside what was in use (of a snapshot one chunk of 256 KiB, and
-with a dtype the cast weights).
+pairs and their quartiles; memory is the most that any of the writes took beside what was in use (of a snapshot one
+chunk of 256 KiB, and with a dtype the cast weights).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import logging
 import os
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 import warnings
@@ -27,16 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import safetensors
 import torch
 import torchvision
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from benchmarks.costs import MISSED, SHOWN, WORDS, Cost, Rows, Said, Span, draw_spans, outcome, verdict
 from lightning_lr import SGDR, SnapshotCheckpoint
 
 PAIRS = 31
-RESULT = Path(__file__).parent / "results" / "snapshot_writes.json"
+AIM = 0.5  # of a checkpoint's
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "SGD with momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
     "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=0.001),
@@ -60,7 +58,7 @@ class ResNet18(pl.LightningModule):
         return OPTIMIZERS[self.optimizer](self.parameters())
 
 
-class Cost:
+class Taken:
     """What each write took: seconds, and MiB of memory beside those that were in use before."""
 
     def __init__(self) -> None:
@@ -127,7 +125,7 @@ def measure(optimizer: str, dtype: str | None, parent: str | None) -> dict[str, 
             "torch_save": TorchSave(folder / "torch_save.pt"),
         }
         for writer in writers.values():
-            writer.cost = Cost()
+            writer.cost = Taken()
         trainer = pl.Trainer(
             max_epochs=1,
             callbacks=[SGDR(0.01, cycle=1), *writers.values()],
@@ -144,7 +142,6 @@ def measure(optimizer: str, dtype: str | None, parent: str | None) -> dict[str, 
         }
     costs = {name: writer.cost for name, writer in writers.items()}
     pairs = list(zip(costs["snapshot"].seconds[1:], costs["checkpoint"].seconds[1:], strict=True))
-    ratios = [ours / theirs for ours, theirs in pairs]
     return {
         "optimizer": optimizer,
         "dtype": dtype,
@@ -152,10 +149,58 @@ def measure(optimizer: str, dtype: str | None, parent: str | None) -> dict[str, 
         "ms": {name: cost.ms for name, cost in costs.items()},
         "size_mib": {name: round(size / 2**20, 2) for name, size in sizes.items()},
         "extra_memory_mib": {name: cost.most_mib for name, cost in costs.items()},
-        "time_ratio": round(statistics.median(ratios), 3),
-        "time_ratio_quartiles": [round(quartile, 3) for quartile in statistics.quantiles(ratios)[::2]],
+        **Span.of([ours / theirs for ours, theirs in pairs]).kept("time_ratio"),
         "size_ratio": round(sizes["snapshot"] / sizes["checkpoint"], 4),
     }
+
+
+def tell(rows: Rows) -> Said:
+    found, table, outcomes = [], [], {}
+    for row in rows:
+        ratio, size = Span.read(row, "time_ratio"), row["size_ratio"]
+        bare = row["ms"]["snapshot"] / row["ms"]["torch_save"]
+        disk = SHOWN if round(size, 2) <= AIM else MISSED
+        outcomes[called(row)] = MISSED if disk == MISSED else outcome(ratio, AIM)
+        found.append(
+            f"{called(row)}: a snapshot takes {size:.2f} of a checkpoint's disk, {WORDS[disk]}, and {ratio.told()} of "
+            f"its time, {WORDS[outcome(ratio, AIM)]}; it takes {bare:.1f} times as long as a bare torch.save, which a "
+            f"kill may cut short."
+        )
+        sizes = [f"{row['size_mib'][name]:.1f}" for name in ("snapshot", "checkpoint")]
+        memory = [f"{row['extra_memory_mib'][name]:.1f}" for name in ("snapshot", "checkpoint")]
+        times = [f"{row['ms'][name]:.0f}" for name in ("snapshot", "checkpoint", "torch_save")]
+        table.append([called(row), *times, ratio.cell(), *sizes, f"{size:.2f}", *memory, str(row["n"])])
+    columns = [
+        *("optimizer, snapshot", "snapshot, ms", "checkpoint, ms", "torch.save, ms", "time, ratio"),
+        *("snapshot, MiB", "checkpoint, MiB", "size, ratio", "memory of a snapshot, MiB", "of a checkpoint, MiB"),
+        "pairs",
+    ]
+    return Said(verdict(outcomes), found, columns, table)
+
+
+def called(row: dict[str, Any]) -> str:
+    return f"{row['optimizer']} in {row['dtype'] or 'float32'}"
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {
+        called(row): {
+            "time": Span.read(row, "time_ratio"),
+            "disk": Span(row["size_ratio"], row["size_ratio"], row["size_ratio"]),
+        }
+        for row in content["rows"]
+    }
+    title = "A snapshot of ResNet-18 beside a checkpoint"
+    draw_spans(spans, path, title, content["n"]["pairs"], "in units of a checkpoint's", aim=AIM)
+
+
+COST = Cost(
+    "snapshot_writes",
+    "A snapshot takes at most half the disk and half the time of a checkpoint.",
+    tell,
+    draw,
+    packages=("torch", "lightning", "torchvision", "safetensors"),
+)
 
 
 def main() -> None:
@@ -164,22 +209,15 @@ def main() -> None:
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    result = {
-        "command": "python benchmarks/snapshot_writes.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {
-            "torch": torch.__version__,
-            "lightning": pl.__version__,
-            "torchvision": torchvision.__version__,
-            "safetensors": safetensors.__version__,
-        },
-        "n": PAIRS,
-        "rows": [measure(optimizer, dtype, folder) for dtype in (None, "float16") for optimizer in OPTIMIZERS],
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["rows"], indent=2))
+    logging.getLogger("lightning.pytorch").setLevel(logging.CRITICAL)
+    began = time.perf_counter()
+    rows = [measure(optimizer, dtype, folder) for dtype in (None, "float16") for optimizer in OPTIMIZERS]
+    COST.write(
+        rows,
+        command="python benchmarks/snapshot_writes.py",
+        n={"pairs": rows[0]["n"]},
+        seconds=time.perf_counter() - began,
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ by turns, after a run of each that does not count; both have their data on the G
 fit, with its callbacks, loggers and the snapshot, without validation; of airbench94 what it times itself: training, and
 the test with its images moved and mirrored, which ours does without. A ratio counts where both means are at 94 %.
 
-Without a CUDA device it says so, in the results file too.
+Without a CUDA device it says so, in the results file too, unless that holds what was measured before.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ import contextlib
 import importlib.util
 import json
 import os
-import platform
-import statistics
-import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from hydra import compose, initialize_config_dir
 
+from benchmarks import record
+from benchmarks.costs import MARKERS, Cost, Rows, Said
+from benchmarks.telling import Figure, percent
+from lightning_lr.plots.frame import GREY, PALETTE, figure_for, save, style
 from recipes.data.vision import CIFAR10
 from recipes.evaluation import evaluate
 from recipes.run import build
@@ -40,7 +41,7 @@ from recipes.terminal import quiet
 from recipes.train import CONF
 
 TARGET, AIM = 0.94, 1.5
-RESULT = Path(__file__).parent / "results" / "superconvergence.json"
+COMMAND = "python benchmarks/superconvergence.py --data data --airbench ../cifar10-airbench"
 
 
 @dataclass(frozen=True)
@@ -116,31 +117,56 @@ def inside(folder: str) -> Iterator[None]:
         os.chdir(before)
 
 
-def summary(runs: Sequence[Trained]) -> dict[str, Any]:
-    def told(values: list[float], digits: int) -> dict[str, Any]:
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        return {
-            "mean": round(statistics.fmean(values), digits),
-            "sd": None if spread is None else round(spread, digits),
-            "each": [round(value, digits) for value in values],
-        }
-
-    return {"accuracy": told([run.accuracy for run in runs], 5), "seconds": told([run.seconds for run in runs], 3)}
+def summary(who: str, runs: Sequence[Trained]) -> dict[str, Any]:
+    """Return a row of the result file: accuracy in percent, seconds."""
+    accuracy = percent([run.accuracy for run in runs])
+    return {"who": who, "accuracy": accuracy.kept(3), "seconds": Figure(tuple(run.seconds for run in runs)).kept(3)}
 
 
-def compared(mine: Sequence[Trained], theirs: Sequence[Trained]) -> dict[str, Any]:
-    """What the two say together; the ratio is that of the means."""
-    means = [statistics.fmean(run.accuracy for run in runs) for runs in (mine, theirs)]
-    seconds = [statistics.fmean(run.seconds for run in runs) for runs in (mine, theirs)]
-    return {
-        "ours": summary(mine),
-        "airbench94": summary(theirs),
-        "both_at_target": min(means) >= TARGET,
-        "ratio": round(seconds[0] / seconds[1], 3),
-    }
+def tell(rows: Rows) -> Said:
+    """No rows: nothing was measured."""
+    columns = ["who", "test accuracy %", "seconds", "n"]
+    if not rows:
+        found = f"Without a CUDA device nothing was measured; where there is one, `{COMMAND}` does it."
+        return Said("Not measured: there was no CUDA device.", [found], columns, [])
+    ours, theirs = rows
+    ratio = ours["seconds"]["mean"] / theirs["seconds"]["mean"]
+    short = [row for row in rows if row["accuracy"]["mean"] < TARGET * 100]
+    if short:
+        names = " and ".join(f"{row['who']}, {row['accuracy']['mean']:.2f} %" for row in short)
+        said = f"nothing is shown, for not both are at {TARGET * 100:.0f} %: {names}"
+    else:
+        said = "shown" if ratio <= AIM else "missed"
+    told = [[f"{row[name]['mean']:.2f} ± {row[name]['sd']:.2f}" for name in ("accuracy", "seconds")] for row in rows]
+    found = [
+        f"Ours reaches {told[0][0]} % in {told[0][1]} s, airbench94 {told[1][0]} % in {told[1][1]} s, n = "
+        f"{ours['seconds']['n']}."
+    ]
+    table = [[row["who"], *figures, str(row["seconds"]["n"])] for row, figures in zip(rows, told, strict=True)]
+    return Said(f"{ratio:.2f} times its time: {said}.", found, columns, table)
 
 
-def measure(data: str, checkout: Path, seeds: int, overrides: Sequence[str]) -> dict[str, Any]:
+def draw(content: dict[str, Any], path: Path) -> None:
+    figure = figure_for(path, height=3.4)
+    panel = figure.subplots()
+    style(panel, "test accuracy %")
+    for index, row in enumerate(content["rows"]):
+        look = {"marker": MARKERS[index], "color": PALETTE[index], "linestyle": "none", "markersize": 5}
+        panel.plot(row["seconds"]["each"], row["accuracy"]["each"], label=row["who"], **look)
+    panel.axhline(TARGET * 100, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)), label=f"{TARGET * 100:.0f} %")
+    panel.set_xlim(left=0)
+    save(figure, path, [panel], "CIFAR-10 on one GPU, a mark a seed", xlabel="seconds")
+
+
+COST = Cost(
+    "superconvergence",
+    f"{TARGET * 100:.0f} % on CIFAR-10's test set under Lightning, in at most {AIM} times the time of airbench94.",
+    tell,
+    draw,
+)
+
+
+def measure(data: str, checkout: Path, seeds: int, overrides: Sequence[str]) -> Rows:
     module, root = loaded(checkout), str(Path(data).resolve())
     mine, theirs = [], []
     with tempfile.TemporaryDirectory() as scratch, inside(scratch):
@@ -152,7 +178,7 @@ def measure(data: str, checkout: Path, seeds: int, overrides: Sequence[str]) -> 
             mine.append(ours(seed, root, overrides))
             theirs.append(airbench94(seed, module))
             print(f"seed {seed}: ours {mine[-1]}, airbench94 {theirs[-1]}", flush=True)
-    return compared(mine, theirs)
+    return [summary("ours", mine), summary("airbench94", theirs)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -164,25 +190,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=10, help="(%(default)s)")
     parser.add_argument("overrides", nargs="*", help="what else is said to the experiment")
     asked = parser.parse_args(arguments)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    result = {
-        "command": "python benchmarks/superconvergence.py --data data --airbench ../cifar10-airbench",
-        "claim": f"{TARGET:.0%} on CIFAR-10's test set under Lightning, in at most {AIM} times the time of airbench94",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "versions": {"torch": torch.__version__, "lightning": pl.__version__},
-        "device": device,
-        "overrides": asked.overrides,
-        "n": asked.seeds if device else 0,
-        "aim": AIM,
-    }
-    if device is None:
-        result["result"] = "not measured: no CUDA device"
-    else:
-        result |= measure(asked.data, asked.airbench, asked.seeds, asked.overrides)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({key: result[key] for key in ("device", "result", "ratio", "both_at_target") if key in result}))
+    measured = torch.cuda.is_available()
+    kept = record.RESULTS / f"{COST.name}.json"
+    if not measured and kept.exists() and json.loads(kept.read_text()).get("rows"):
+        print(f"no CUDA device; {kept.name} holds what was measured on one")
+        return
+    began = time.perf_counter()
+    COST.write(
+        measure(asked.data, asked.airbench, asked.seeds, asked.overrides) if measured else [],
+        command=COMMAND,
+        n={"seeds": asked.seeds if measured else 0},
+        seconds=time.perf_counter() - began,
+        overrides=asked.overrides,
+    )
 
 
 if __name__ == "__main__":

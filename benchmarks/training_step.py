@@ -6,8 +6,8 @@
 The recipe is what `python -m recipes.train` builds: Lightning's Trainer with SGDR, snapshots, learning rate monitor,
 bar, checkpoints, and loss, learning rate and momentum logged at every step. The loop by hand sets the learning rate of
 the same SGD, and logs nothing. Same network, same data and loader, one process, one thread; both by turns in one fit, a
-few steps each, so that whatever else the machine does is shared. Median of pairs; validation, snapshots and checkpoints
-come after the steps that are timed.
+few steps each, so that whatever else the machine does is shared. Median of pairs and their quartiles; validation,
+snapshots and checkpoints come after the steps that are timed.
 
 By two clocks: the wall's, and that of the process, which does not count what other processes take of a busy machine.
 The small network, whose step is short, shows what a step costs over that of the loop, whatever the network.
@@ -16,11 +16,8 @@ The small network, whose step is short, shows what a step costs over that of the
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import platform
 import statistics
-import subprocess
 import tempfile
 import time
 import warnings
@@ -35,12 +32,13 @@ import torch
 import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 
+from benchmarks.costs import WORDS, Cost, Rows, Said, Span, draw_spans, outcome, verdict
 from recipes.decay import kept_off
 from recipes.run import build
 from recipes.terminal import quiet
 from recipes.train import CONF
 
-RESULTS = Path(__file__).parent / "results"
+AIM, AT = 1.05, "resnet18"  # of the recipe's time in the loop's; the network that it was said of
 
 
 @dataclass(frozen=True)
@@ -187,14 +185,53 @@ def measure(name: str, case: Case, device: str) -> dict[str, Any]:
 
 
 def compared(pairs: list[tuple[float, float]]) -> dict[str, Any]:
-    ratios = [recipe / by_hand for recipe, by_hand in pairs]
     return {
         "recipe_ms": round(1e3 * statistics.median(recipe for recipe, _ in pairs), 3),
         "by_hand_ms": round(1e3 * statistics.median(by_hand for _, by_hand in pairs), 3),
         "over_us": round(1e6 * statistics.median(recipe - by_hand for recipe, by_hand in pairs)),
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_quartiles": [round(each, 3) for each in statistics.quantiles(ratios, n=4)[::2]],
+        **Span.of([recipe / by_hand for recipe, by_hand in pairs]).kept("ratio"),
     }
+
+
+def tell(rows: Rows) -> Said:
+    found, table, outcomes = [], [], {}
+    for row in rows:
+        wall, process = Span.read(row["wall"], "ratio"), Span.read(row["process"], "ratio")
+        aimed = row["network"].startswith(AT)
+        if aimed:
+            outcomes[row["network"]] = outcome(wall, AIM)
+        said = WORDS[outcome(wall, AIM)] if aimed else "of which nothing was to be shown"
+        found.append(
+            f"{row['network']}, batch {row['batch']}: a step of the recipe takes {wall.told()} times as long as one by "
+            f"hand by the clock, {said}, and {process.told()} times by the process's; that is "
+            f"{row['wall']['over_us'] / 1e3:+.1f} ms of {row['wall']['by_hand_ms']:.1f} ms."
+        )
+        for clock, ratio in (("the wall's", wall), ("the process's", process)):
+            each = row["wall" if clock == "the wall's" else "process"]
+            steps = [f"{each[name]:.1f}" for name in ("recipe_ms", "by_hand_ms")]
+            table.append([row["network"], str(row["batch"]), clock, *steps, ratio.cell(), str(row["n"])])
+    columns = ["network", "batch", "clock", "recipe, ms a step", "by hand, ms a step", "ratio", "pairs"]
+    return Said(verdict(outcomes), found, columns, table)
+
+
+def draw(content: dict[str, Any], path: Path) -> None:
+    spans = {
+        f"{row['network']},\nbatch {row['batch']}": {
+            name: Span.read(row[clock], "ratio")
+            for clock, name in (("wall", "by the clock"), ("process", "processor seconds"))
+        }
+        for row in content["rows"]
+    }
+    title = "A training step of the recipe beside a loop by hand"
+    draw_spans(spans, path, title, content["n"]["pairs"], "in units of a step by hand", aim=AIM)
+
+
+COST = Cost(
+    "training_step",
+    f"A training step of the recipe takes at most {AIM} times that of a loop by hand, at ResNet-18's size.",
+    tell,
+    draw,
+)
 
 
 def main() -> None:
@@ -205,19 +242,18 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     cases = {name: case for name, case in CASES[options.device].items() if options.only in (None, name)}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
-    on = torch.cuda.get_device_name() if options.device == "cuda" else "CPU, one thread"
-    result = {
-        "command": f"python benchmarks/training_step.py --device {options.device}",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {on}",
-        "versions": {"torch": torch.__version__, "lightning": pl.__version__},
-        "rows": [measure(name, case, options.device) for name, case in cases.items()],
-    }
+    began = time.perf_counter()
+    rows = [measure(name, case, options.device) for name, case in cases.items()]
     if options.only is None:
-        name = "training_step.json" if options.device == "cpu" else "training_step_cuda.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["rows"], indent=2))
+        COST.write(
+            rows,
+            command="python benchmarks/training_step.py" + (f" --device {options.device}" * (options.device != "cpu")),
+            n={"pairs": rows[0]["n"]},
+            seconds=time.perf_counter() - began,
+            device=options.device,
+        )
+    else:
+        print("\n".join(tell(rows)[0]))
 
 
 if __name__ == "__main__":
