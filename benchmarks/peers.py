@@ -6,13 +6,13 @@
     python benchmarks/peers.py --report            # of the cells that there are
 
 Run by hand. All contenders have the same data, split, network, initial weights, order of batches, batch size, number of
-updates and optimizer: SGD, Nesterov momentum 0.9, weight decay 5e-4 on everything. Nobody augments or validates. The
-rate is chosen from four on validation data, with a seed that is not told of and with the others' implementation;
-finders find their own. What differs is said in `peers_others`: a shape or a default that is a package's own was left.
+updates and optimizer: SGD, Nesterov momentum 0.9, weight decay 5e-4 on everything. Nobody augments. The rate is
+chosen from four on validation data, with a seed that is not told of and with the others' implementation; finders find
+their own. What differs is said in `peers_others`: a shape or a default that is a package's own was left.
 
 A cell is a process of its own with one thread, one at a time: ``peers_cell``. It is forked from one that has imported
-torch and Lightning, which all have in common: to import them takes three times as long as to train. Its first, short run
-is not timed. What is timed is all that the function in `peers_contenders` or `peers_others` does. On a machine that
+torch and Lightning, which all have in common: to import them takes three times as long as to train. Its first, short
+run is not timed. What is timed is all that the function in `peers_contenders` or `peers_others` does. On a machine that
 others use, processor seconds are what to trust. Memory is the peak of the process, with what it has imported.
 ``peers_lines`` says which lines count. A cell that fails is a row with its error. Cells are kept in ``.cells/peers``: a
 run that was stopped goes on. A changed contender is run again.

@@ -18,7 +18,7 @@ from benchmarks.peers_contenders import SGD, Scores, Task, telling
 # fastai's own optimizer has no Nesterov momentum, decays no bias and no normalisation, and is Adam unless told: torch's
 # is put in its place, by fastai's own way to it. The shape of the cycle is fastai's: it rises for 25 % of the run and
 # ends at a hundred thousandth of its peak; ours and torch's take 30 % and a 250 thousandth. An empty list stands in the
-# place of validation data: nobody validates.
+# place of validation data, for what is compared is training.
 def one_cycle_fastai(task: Task) -> Scores:
     import fastai.callback.schedule  # noqa: F401  # gives a learner its policies
     from fastai.basics import DataLoaders, Learner, OptimWrapper
@@ -44,6 +44,7 @@ def finder_fastai(task: Task) -> Scores:
     return telling(task, learner.model, found.valley)
 
 
+# It reads the training data once before it starts, to count the classes: the order of its batches is another one.
 def snapshots_torchensemble(task: Task) -> Scores:
     from torchensemble import SnapshotEnsembleClassifier
 
@@ -54,7 +55,8 @@ def snapshots_torchensemble(task: Task) -> Scores:
 
 
 # torch-uncertainty has no snapshot ensemble by that name. Its `CheckpointCollector` keeps the weights at each
-# validation: with torch's warm restarts, and a validation at the end of each cycle, those are the same members.
+# validation: with torch's warm restarts, and a validation at the end of each cycle, those are the same members. Its
+# seconds hold these validations, with all that its routine measures in them.
 def snapshots_torch_uncertainty(task: Task) -> Scores:
     from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
     from torch_uncertainty.methods import CheckpointCollector

@@ -107,5 +107,5 @@ class Run:
 
 RUNS = (
     Run("digits", "digits, small CNN", epochs=30),
-    Run("images", "CIFAR-10 in part, ResNet-9", epochs=10, needs_images=True),
+    Run("images", "CIFAR-10 in part, ResNet-9", epochs=5, needs_images=True),
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 
+from benchmarks import peers
 from benchmarks.peers import Cells, rates
 from benchmarks.peers_lines import Lines
 from benchmarks.peers_plan import RUNS, TUNING_SEED
@@ -129,10 +132,25 @@ def test_a_cell_that_was_measured_is_not_run_again(tmp_path, monkeypatch):
     assert len(file.read_text().splitlines()) == 2
 
 
-def test_a_process_that_ends_without_a_word_is_an_error(monkeypatch):
-    from benchmarks import peers
+def test_what_another_process_says_comes_back(monkeypatch):
+    monkeypatch.setattr("benchmarks.peers_cell.measure", lambda said: {"test": said["seed"] / 2})
+    assert peers._run({"seed": 1}) == {"test": 0.5}
 
-    monkeypatch.setattr(peers, "HERE", peers.HERE / "nowhere")
-    found = peers._run({"source": "peers_contenders:constant"})["error"]
-    assert found.startswith("exit status 2: ")
-    assert "No such file" in found
+
+def test_an_error_comes_in_one_line(monkeypatch):
+    def refuse(said):
+        raise ValueError("no:\n   never")
+
+    monkeypatch.setattr("benchmarks.peers_cell.measure", refuse)
+    assert peers._run({}) == {"error": "ValueError: no: never"}
+
+
+def test_a_process_that_ends_without_a_word_is_an_error(monkeypatch):
+    monkeypatch.setattr("benchmarks.peers_cell.measure", lambda said: os._exit(3))
+    assert peers._run({}) == {"error": "ended without a word, exit status 3"}
+
+
+def test_a_process_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(peers, "LONGEST", 0.2)
+    monkeypatch.setattr("benchmarks.peers_cell.measure", lambda said: time.sleep(60))
+    assert peers._run({}) == {"error": "no end after 0.2 s"}
