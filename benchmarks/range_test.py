@@ -5,7 +5,7 @@
     python benchmarks/range_test.py report
 
 `truth` trains at each LR of a grid, `curves` asks each finder (`pip install -e ".[peers]"`),
-`report` says how far from the best each suggestion leads. One process and one thread, about an hour and a half in all.
+`report` says how far from the best each suggestion leads. One process and one thread; `truth` takes about three hours.
 What has been measured is kept in `results/range_test`, a line a cell, and not measured again, unless `--again` is said:
 after a change to what draws our curves, `curves --again --finders ours "ours, momentum of the peak"`.
 

@@ -90,3 +90,11 @@ def test_each_file_says_what_its_rows_say(name):
     assert said.kept() == {key: content[key] for key in ("verdict", "found", "table")}
     assert content["claim"] == cost.claim
     assert all(len(row) == len(said.columns) and all(isinstance(cell, str) for cell in row) for row in said.table)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_is_measured_by_make_bench(name):
+    script = f"python benchmarks/{importlib.import_module(f'benchmarks.{name}').COST.name}.py"
+    root = record.RESULTS.parent.parent
+    assert f"\t{script}" in (root / "Makefile").read_text().partition("\nbench:")[2]
+    assert f"`{script}" in (root / "benchmarks" / "README.md").read_text()
