@@ -7,7 +7,7 @@
 
 Run by hand. All contenders have the same data, split, network, initial weights, order of batches, batch size, number of
 updates and optimizer: SGD, Nesterov momentum 0.9, weight decay 5e-4 on everything. Nobody augments. The rate is
-chosen from four on validation data, with a seed that is not told of and with the others' implementation; finders find
+chosen from four on validation data, by three seeds that are not told of, with the others' implementation; finders find
 their own. What differs is said in `peers_others`: a shape or a default that is a package's own was left.
 
 A cell is a process of its own with one thread, one at a time: ``peers_cell``. It is forked from one that has imported
@@ -28,13 +28,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peers_cell, peers_lines
-from benchmarks.peers_plan import CONTENDERS, RATES, RUNS, TUNING_SEED, Run, tuned
+from benchmarks.peers_plan import CONTENDERS, RATES, RUNS, TUNING_SEEDS, Run, tuned
 
 HERE = Path(__file__).parent
 CELLS = HERE / ".cells" / "peers" / "cells.jsonl"
@@ -95,9 +96,12 @@ def rates(run: Run, cells: Cells, images: str | None, *, measure: bool) -> dict[
     for name in tuned():
         found = []
         for rate in RATES:
-            said = {**run.said, "source": sources[name], "seed": TUNING_SEED, "rate": rate, "timed": False}
-            came = cells.get(said, images, measure=measure)
-            found.append((came["val"], -came["val_loss"], rate) if came and "val" in came else (0.0, 0.0, rate))
+            asked = ({**run.said, "source": sources[name], "seed": seed, "rate": rate} for seed in TUNING_SEEDS)
+            came = [cells.get({**said, "timed": False}, images, measure=measure) or {} for said in asked]
+            right, loss = (
+                sum(each.get(key, worst) for each in came) for key, worst in (("val", 0.0), ("val_loss", inf))
+            )
+            found.append((round(right, 6), -loss, rate))
         chosen[name] = max(found)[-1]
     return chosen
 

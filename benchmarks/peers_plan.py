@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RATES = (0.03, 0.1, 0.3, 1.0)
-TUNING_SEED = 1000
+TUNING_SEEDS = (1000, 1001, 1002)
 """None of those that are told of."""
 
 
