@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.peers_picture import draw
-from benchmarks.telling import Figure, difference, percent, verdict
+from benchmarks.telling import Difference, Figure, difference, percent, verdict
 
 CLAIM = (
     "Ours trains as well as what others offer for the same, takes no more processor time, and asks for fewer lines of "
@@ -67,16 +67,38 @@ def span(rates: Figure) -> str:
 
 def findings(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Say of each pair of ours and another one, for the same and on the same data, what the figures allow."""
-    said = []
-    for row in rows:
-        if "failed" in row:
-            said.append(_failure(row))
-    for first in rows:
-        others = [each for each in rows if (each["data"], each["kind"]) == (first["data"], first["kind"])]
-        for second in others:
-            if first["ours"] and not second["ours"] and "accuracy" in first and "accuracy" in second:
-                said.append(_pair(first, second))
-    return said
+    failed = [_failure(row) for row in rows if "failed" in row]
+    pairs = [
+        (first, second)
+        for first in rows
+        for second in rows
+        if (first["data"], first["kind"]) == (second["data"], second["kind"])
+        and first["ours"]
+        and not second["ours"]
+        and {*first["seeds"]} & {*second["seeds"]}
+    ]
+    return [*_all_together(pairs), *failed, *(_pair(first, second) for first, second in pairs)]
+
+
+def _all_together(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Count what the claim holds for, and what it does not."""
+    if not pairs:
+        return []
+    accuracy, cost = ([_of_both(*pair, name)[2] for pair in pairs] for name in ("accuracy", "cpu_seconds"))
+    added, total = (
+        [getattr(first["lines"], name) - getattr(second["lines"], name) for first, second in pairs]
+        for name in ("added", "total")
+    )
+    return [
+        f"Of {len(pairs)} pairs, ours is more accurate in {_count(accuracy, 1)}, less in {_count(accuracy, -1)}, and "
+        f"no different as far as can be told in the others; it takes less processor time in {_count(cost, -1)}, more in "
+        f"{_count(cost, 1)}; it adds fewer lines in {sum(each < 0 for each in added)}, more in "
+        f"{sum(each > 0 for each in added)}, and has more lines in all in {sum(each > 0 for each in total)}."
+    ]
+
+
+def _count(differences: Sequence[Difference], sign: int) -> int:
+    return sum(each.shown and each.mean * sign > 0 for each in differences)
 
 
 def _failure(row: dict[str, Any]) -> str:
@@ -88,19 +110,26 @@ def _failure(row: dict[str, Any]) -> str:
 
 
 def _pair(first: dict[str, Any], second: dict[str, Any]) -> str:
-    both = [seed for seed in first["seeds"] if seed in second["seeds"]]
-    a, b = (Figure(tuple(row["accuracy"].each[row["seeds"].index(seed)] for seed in both)) for row in (first, second))
-    found = difference(a, b)
+    a, b, found = _of_both(first, second, "accuracy")
     same = "the same in every seed" if a.each == b.each else f"{verdict(found)}, {found.told(2)}"
-    seconds = [row["cpu_seconds"].mean for row in (first, second)]
+    mine, theirs, _ = _of_both(first, second, "cpu_seconds")
+    lines, others = first["lines"], second["lines"]
     said = (
         f"{first['data']}, {first['kind']}: {first['contender']}, {a.told(2)} % beside {b.told(2)} % of "
-        f"{second['contender']}: {same}, n={len(both)}; {seconds[0] / seconds[1]:.2f} times its CPU seconds "
-        f"({seconds[0]:.1f} to {seconds[1]:.1f}), {first['lines'].added} lines beside {second['lines'].added}"
+        f"{second['contender']}: {same}, n={len(a.each)}; {mine.mean / theirs.mean:.2f} times its CPU seconds "
+        f"({mine.mean:.1f} to {theirs.mean:.1f}); lines added {lines.added} to {others.added}, in all {lines.total} to "
+        f"{others.total}"
     )
     if first["rate"].each != second["rate"].each:
         said += f"; rates {span(first['rate'])} and {span(second['rate'])}"
     return said + "."
+
+
+def _of_both(first: dict[str, Any], second: dict[str, Any], name: str) -> tuple[Figure, Figure, Difference]:
+    """Return a figure of both, of the seeds that both have, and the first less the second."""
+    both = [seed for seed in first["seeds"] if seed in second["seeds"]]
+    a, b = (Figure(tuple(row[name].each[row["seeds"].index(seed)] for seed in both)) for row in (first, second))
+    return a, b, difference(a, b)
 
 
 def _brief(error: str, most: int = 70) -> str:

@@ -55,26 +55,30 @@ def test_rates_are_told_by_their_ends(rates_found, told):
 def test_equal_accuracies_are_said_to_be_the_same():
     other = row("OneCycleLR", [0.9, 0.92, 0.94], cpu=4.0, lines=(7, 20))
     assert findings([summary(OURS), summary(other)]) == [
+        "Of 1 pairs, ours is more accurate in 0, less in 0, and no different as far as can be told in the others; "
+        "it takes less processor time in 1, more in 0; it adds fewer lines in 1, more in 0, "
+        "and has more lines in all in 0.",
         "digits, 1cycle: OneCycle, ours, 92.00 ± 2.00 % beside 92.00 ± 2.00 % of OneCycleLR: the same in every seed, "
-        "n=3; 0.50 times its CPU seconds (2.0 to 4.0), 2 lines beside 7."
+        "n=3; 0.50 times its CPU seconds (2.0 to 4.0); lines added 2 to 7, in all 15 to 20.",
     ]
 
 
 def test_ours_is_said_to_be_worse_where_it_is():
-    (found,) = findings([summary(OURS), summary(row("other", [0.93, 0.95, 0.97001], rate=0.3))])
+    together, found = findings([summary(OURS), summary(row("other", [0.93, 0.95, 0.97001], rate=0.3))])
+    assert "more accurate in 0, less in 1," in together
     assert "of other: worse, -3.00 points (95 % interval -3.00 to -3.00), n=3" in found
-    assert found.endswith("2 lines beside 2; rates 0.1 and 0.3.")
+    assert found.endswith("lines added 2 to 2, in all 15 to 15; rates 0.1 and 0.3.")
 
 
 def test_what_noise_may_have_done_is_said_to_be_no_different():
-    (found,) = findings([summary(OURS), summary(row("other", [0.95, 0.9, 0.94]))])
+    _, found = findings([summary(OURS), summary(row("other", [0.95, 0.9, 0.94]))])
     assert "no different as far as can be told, -1.00 points" in found
 
 
 def test_only_seeds_that_both_have_are_held_against_each_other():
     found = findings([summary(OURS), summary(row("other", ["TypeError: no", 0.92, 0.94]))])
-    assert found[0] == "digits, other: no network in 1 of 3 runs; the first says TypeError: no"
-    assert "93.00 ± 1.41 % beside 93.00 ± 1.41 % of other: the same in every seed, n=2" in found[1]
+    assert found[1] == "digits, other: no network in 1 of 3 runs; the first says TypeError: no"
+    assert "93.00 ± 1.41 % beside 93.00 ± 1.41 % of other: the same in every seed, n=2" in found[2]
 
 
 def test_nothing_is_said_of_two_kinds_together():
