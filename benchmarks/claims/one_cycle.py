@@ -9,7 +9,7 @@ from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
-from benchmarks.telling import Figure, difference, percent
+from benchmarks.telling import Figure, difference, listed, percent
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
 from lightning_lr.plots.frame import DASHES, PALETTE, figure_for, save, style
@@ -118,6 +118,11 @@ def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list
             told += f", and less than a point below it, with 95 % confidence, after {least}"
             told += f" ({accuracy[kind, least].told()} %)"
         said.append(told + ".")
+    equal = [
+        f"{difference(accuracy['1cycle', epochs], accuracy['step decay', epochs]).told()} at {epochs} epochs"
+        for epochs in budgets(setting)
+    ]
+    said.append(f"{setting.name}, 1cycle less step decay, both of the same budget: {listed(equal)}.")
     for epochs in (budgets(setting)[0], budgets(setting)[2]):
         apart = difference(accuracy["1cycle", epochs], accuracy["1cycle, momentum not cycled", epochs])
         word = "helps" if apart.low > 0 else "harms" if apart.high < 0 else "makes no difference that can be told"
