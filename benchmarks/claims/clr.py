@@ -9,7 +9,7 @@ from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
 from benchmarks.claims.curves import accuracy_curve, draw_accuracy
 from benchmarks.ledger import Bench
-from benchmarks.telling import Figure, difference, percent, tally
+from benchmarks.telling import Figure, difference, percent, tally, verdict
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
 
@@ -34,6 +34,7 @@ def measure(bench: Bench) -> Told:
         ends = {name: percent([settled(each) for each in each_seed]) for name, each_seed in runs.items()}
         best = max((name for name in wanted if name.startswith("fixed")), key=lambda name: ends[name].mean)
         target = targets[setting.name] = ends[best].mean
+        tests = {name: percent([each.last["accuracy"] for each in each_seed]) for name, each_seed in runs.items()}
         reach = {
             name: Figure(tuple(float(epochs_to(each, target)) for each in each_seed))
             for name, each_seed in runs.items()
@@ -51,22 +52,23 @@ def measure(bench: Bench) -> Told:
                     "epochs_to_target": reach[name].kept(),
                     "not_reached": missed,
                     "val_accuracy": ends[name].kept(),
-                    "test_accuracy": percent([each.last["accuracy"] for each in each_seed]).kept(),
+                    "test_accuracy": tests[name].kept(),
                     "curve": accuracy_curve(each_seed),
                 }
             )
             reached = f"{reach[name].told()}" + (f" ({missed} never)" if missed else "")
             label = f"{name} (best fixed)" if name == best else name
-            accuracy = percent([each.last["accuracy"] for each in each_seed]).told()
-            table.append([setting.name, label, ends[name].told(), reached, accuracy])
+            table.append([setting.name, label, ends[name].told(), reached, tests[name].told()])
         for mode in ("triangular", "triangular2"):
             apart = difference(reach[mode], reach[best])
             word = "fewer" if apart.high < 0 else "more" if apart.low > 0 else "not fewer, as far as can be told"
+            last = difference(tests[mode], tests[best])
             words[word].append(f"{setting.name} ({mode})")
             found.append(
                 f"{setting.name}: {mode} between {written(low)} and {written(high)} is at the best fixed rate's "
                 f"validation accuracy ({best}, {target:.1f} %) after {reach[mode].told()} epochs, the fixed rate after "
-                f"{reach[best].told()}: {word} ({apart.told(unit='epochs')})."
+                f"{reach[best].told()}: {word} ({apart.told(unit='epochs')}). "
+                f"At the end its test accuracy is {verdict(last)}, {last.told()}."
             )
     told = {
         "fewer updates than the best fixed rate on": words["fewer"],
