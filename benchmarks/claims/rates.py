@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Told:
                     "curve": mean_curve(outcomes),
                 }
             )
-            loss = f"{ends:.2f}" if math.isfinite(ends) else "not a number"
+            loss = "not a number" if not math.isfinite(ends) else f"{ends:.2f}" if ends < 1e3 else f"{ends:.0e}"
             table.append([setting.name, name, written(lr), accuracy[name].told(), loss, f"{rows[-1]['diverged']}"])
         means = {name: figure.mean for name, figure in accuracy.items()}
         right[setting.name] = max(means, key=means.__getitem__) == "suggested"
