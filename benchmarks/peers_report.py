@@ -91,8 +91,8 @@ def _all_together(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> lis
     )
     return [
         f"Of {len(pairs)} pairs, ours is more accurate in {_count(accuracy, 1)}, less in {_count(accuracy, -1)}, and "
-        f"no different as far as can be told in the others; it takes less processor time in {_count(cost, -1)}, more in "
-        f"{_count(cost, 1)}; it adds fewer lines in {sum(each < 0 for each in added)}, more in "
+        f"no different as far as can be told in the others; it takes less processor time in {_count(cost, -1)}, more "
+        f"in {_count(cost, 1)}; it adds fewer lines in {sum(each < 0 for each in added)}, more in "
         f"{sum(each > 0 for each in added)}, and has more lines in all in {sum(each > 0 for each in total)}."
     ]
 
