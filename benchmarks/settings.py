@@ -65,7 +65,11 @@ CIFAR100 = (
 
 CPU = Size(
     "cpu",
-    settings=(Setting("digits (small CNN)", DIGITS, 31), Setting("CIFAR-10 in part (ResNet-9)", IMAGES, 31)),
+    settings=(
+        Setting("digits (small CNN)", DIGITS, 31),
+        Setting("table (MLP)", TABLE, 31),
+        Setting("CIFAR-10 in part (ResNet-9)", IMAGES, 31),
+    ),
     adam=(
         Setting("digits (small CNN)", DIGITS, 20),
         Setting("digits (MLP)", ("data=digits", "model=mlp"), 20),

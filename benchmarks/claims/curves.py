@@ -24,6 +24,11 @@ def accuracy_curve(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
     }
 
 
+def heading(setting: str) -> str:
+    """Return the name of a setting in two lines: three panels stand side by side."""
+    return setting.replace(" (", "\n(")
+
+
 def draw_accuracy(
     rows: Sequence[dict[str, Any]], path: Path, title: str, targets: Mapping[str, float] | None = None
 ) -> None:
@@ -39,8 +44,8 @@ def draw_accuracy(
     figure = figure_for(path, height=3.6)
     panels = list(figure.subplots(1, len(settings), squeeze=False)[0])
     for panel, setting in zip(panels, settings, strict=True):
-        style(panel, "validation accuracy %")
-        panel.set_title(setting, fontsize=10)
+        style(panel, "validation accuracy %" if panel is panels[0] else "")
+        panel.set_title(heading(setting), fontsize=10)
         panel.set_xlabel("epochs", fontsize=10)
         mine = [row for row in rows if row["setting"] == setting]
         for index, row in enumerate(mine):
@@ -78,7 +83,7 @@ def draw_points(groups: Mapping[str, Points], path: Path, title: str, quantity: 
     panels = list(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0])
     for panel, (setting, points) in zip(panels, groups.items(), strict=True):
         style(panel, "")
-        panel.set_title(setting, fontsize=10)
+        panel.set_title(heading(setting), fontsize=10)
         panel.set_xlabel(quantity, fontsize=10)
         for index, name in enumerate(series):
             heights = [-row + (0.5 - (index + 0.5) / len(series)) * apart * len(series) for row in range(len(rows))]

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
+from benchmarks.claims.curves import heading
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
 from benchmarks.telling import Figure, difference, listed, percent
@@ -135,8 +136,8 @@ def draw(content: dict[str, Any], path: Path) -> None:
     figure = figure_for(path, height=3.6)
     panels = list(figure.subplots(1, len(settings), squeeze=False)[0])
     for panel, setting in zip(panels, settings, strict=True):
-        style(panel, "test accuracy %")
-        panel.set_title(setting, fontsize=10)
+        style(panel, "test accuracy %" if panel is panels[0] else "")
+        panel.set_title(heading(setting), fontsize=10)
         panel.set_xlabel("budget, epochs", fontsize=10)
         for index, kind in enumerate(KINDS):
             mine = [row for row in content["rows"] if (row["setting"], row["schedule"]) == (setting, kind)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
+from benchmarks.claims.curves import heading
 from benchmarks.ledger import Bench
 from benchmarks.telling import percent, tally
 from benchmarks.told import Told
@@ -100,7 +101,7 @@ def draw(content: dict[str, Any], path: Path) -> None:
     for (test, curves), (setting, measured) in zip(grid, tests.items(), strict=True):
         rows = [row for row in content["rows"] if row["setting"] == setting]
         test.plot(measured["lrs"], measured["smoothed"], color="#6B6B6B", label="range test")
-        style(test, f"{setting}\ntraining loss")
+        style(test, f"{heading(setting)}\ntraining loss")
         set_rates(test, min(row["lr"] for row in rows), max(*measured["lrs"], *(row["lr"] for row in rows)), log=True)
         style(curves, "training loss")
         calm = max(

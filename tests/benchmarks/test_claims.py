@@ -70,7 +70,7 @@ def test_the_budgets_are_a_half_a_third_and_a_fifth_or_somewhat_less():
 
 
 def test_a_cell_is_known_by_what_it_trains_and_not_by_where_the_data_lie():
-    cell = Cell(CPU.settings[1], schedules.sgdr(0.1, 5), 31, 0)
+    cell = Cell(CPU.settings[-1], schedules.sgdr(0.1, 5), 31, 0)
     assert "data.root={images}" in cell.overrides
     assert cell.key == replace(cell).key
     others = [
