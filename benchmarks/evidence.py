@@ -77,8 +77,8 @@ def page(results: Path) -> str:
 
 
 def files(results: Path, name: str) -> list[Path]:
-    """The result files of a claim: measured on two cores, and at other sizes."""
-    names = [name, *(f"{name}_{size}" for size in SIZES)]
+    """The result files of a claim: measured on two cores, at other sizes, and of the costs on a GPU."""
+    names = [name, *(f"{name}_{size}" for size in (*SIZES, "cuda"))]
     return [file for file in (results / f"{each}.json" for each in names) if file.exists()]
 
 
@@ -106,13 +106,13 @@ def _section(heading: str, content: dict[str, Any]) -> str:
     lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     versions = ", ".join(f"{package} {version}" for package, version in content["versions"].items())
-    took = (
-        f"{content['seconds'] / 60:.0f} minutes of training" if content.get("cells") else f"{content['seconds']:.0f} s"
-    )
-    cells = f" in {content['cells']} runs" if content.get("cells") else ""
+    cells, seconds = content.get("cells"), content["seconds"]
+    took = f" {seconds / 60:.0f} minutes of training in {cells} runs;" if cells else f" {seconds:.0f} s;"
+    # Figures from before the time was kept have none.
+    took = took if seconds else ""
     lines += [
         "",
-        f"n: {counts}. `{content['command']}`; {took}{cells}; {content['machine']}; {versions}; commit "
+        f"n: {counts}. `{content['command']}`;{took} {content['machine']}; {versions}; commit "
         f"{', '.join(commit[:9] for commit in content['commit'].split(', '))}. [{name}.json]({RESULTS}/{name}.json)",
         "",
     ]
