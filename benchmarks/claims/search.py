@@ -108,4 +108,7 @@ def draw(content: dict[str, Any], path: Path) -> None:
         low, high = ([m + sign * s for m, s in zip(means, sds, strict=True)] for sign in (-1, 1))
         panel.fill_between(runs, low, high, color=colour, alpha=0.15, linewidth=0)
         panel.plot(runs, means, color=colour, linestyle=DASHES[index], label=row["search"])
+    # The first two runs may be anything, and would press the rest into a line.
+    later = [of for row in content["rows"] for of in row["curve"][2:]]
+    panel.set_ylim(min(of["mean"] - of["sd"] for of in later) - 1, max(of["mean"] + of["sd"] for of in later) + 1)
     save(figure, path, [panel], f"Grid and random search: {content['rows'][0]['setting']}", xlabel="runs")
