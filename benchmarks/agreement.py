@@ -38,7 +38,8 @@ def agreement(bench: Bench, count: int, results: Path) -> None:
                 "first": round(first, 4),
                 "again": round(second, 4),
                 "difference": round(second - first, 4),
-                "same_losses": before.train_loss == outcome.train_loss,
+                # As text: a loss that is no number is not even equal to itself.
+                "same_losses": str(before.train_loss) == str(outcome.train_loss),
             }
         )
     apart = [abs(row["difference"]) for row in rows]

@@ -157,7 +157,7 @@ def write(
         claim=CLAIM,
         found=findings(rows),
         command="python benchmarks/peers.py" + (" --images FOLDER" if images else ""),
-        n=seeds,
+        n={"seeds": seeds},
         packages=[name for name in PACKAGES if _installed(name)],
         table={"columns": list(COLUMNS), "rows": [cells_of(row) for row in rows]},
         rows=[_plain(row) for row in rows],

@@ -107,6 +107,10 @@ def epochs_to(outcome: Outcome, target: float) -> int:
 
 
 def draw(content: dict[str, Any], path: Path) -> None:
-    rows = [row for row in content["rows"] if row["best_fixed"] or not row["schedule"].startswith("fixed")]
+    rows = [
+        {**row, "label": "best fixed rate" if row["best_fixed"] else row["schedule"]}
+        for row in content["rows"]
+        if row["best_fixed"] or not row["schedule"].startswith("fixed")
+    ]
     title = "Validation accuracy: triangles against the best fixed rate"
     draw_accuracy(rows, path, title, targets=content["targets"])

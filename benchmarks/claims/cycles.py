@@ -70,7 +70,9 @@ def measure(bench: Bench) -> Told:
         {
             "better than five equal cycles:": became["better"],
             "worse:": became["worse"],
-            "no difference can be told:": became["neither"],
+            "no difference can be told in": [
+                f"{len(became['neither'])} of {sum(map(len, became.values()))} comparisons"
+            ],
         }
     )
     columns = [

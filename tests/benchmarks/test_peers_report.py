@@ -89,7 +89,7 @@ def test_the_result_file_and_its_picture(tmp_path):
     rows = [OURS, row("other", ["TypeError: no"] * 3), row("SGDR, ours", [0.9, 0.9, 0.9], ours=True, kind="restarts")]
     write(rows, 3, images=False, seconds=1.0, results=tmp_path)
     kept = json.loads((tmp_path / "peers.json").read_text())
-    assert (kept["name"], kept["n"], kept["picture"]) == ("peers", 3, "peers.png")
+    assert (kept["name"], kept["n"], kept["picture"]) == ("peers", {"seeds": 3}, "peers.png")
     assert kept["command"] == "python benchmarks/peers.py"
     assert [len(each) for each in kept["table"]["rows"]] == [len(kept["table"]["columns"])] * 3
     assert kept["rows"][0]["accuracy"] == {"mean": 92.0, "sd": 2.0, "n": 3, "each": [90.0, 92.0, 94.0]}
