@@ -44,7 +44,9 @@ def test_a_claim_has_five_seeds_and_a_spread(name):
     content = json.loads((record.RESULTS / f"{name}.json").read_text())
     assert content["n"]["seeds"] >= 5
     assert content["found"]
-    figures = [value for row in content["rows"] for value in row.values() if isinstance(value, dict) and "sd" in value]
+    figures = [
+        value for row in content["rows"] for value in row.values() if isinstance(value, dict) and "each" in value
+    ]
     assert figures
     for figure in figures:
         assert figure["n"] == len(figure["each"]) == content["n"]["seeds"]
