@@ -374,12 +374,17 @@ def test_ctrl_c_itself():
                 signal.raise_signal(signal.SIGINT)
             return super().training_step(batch, batch_idx)
 
-    found = traces.scene(Pressed())
-    before, process = describe(identity=True, scene=found), describe_process()
-    with pytest.raises(KeyboardInterrupt):
-        measure(found)
-    assert differences(before, describe(identity=True, scene=found)) == []
-    assert differences(process, describe_process()) == []
+    # A shell that starts the tests in the background has them ignore it.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        found = traces.scene(Pressed())
+        before, process = describe(identity=True, scene=found), describe_process()
+        with pytest.raises(KeyboardInterrupt):
+            measure(found)
+        assert differences(before, describe(identity=True, scene=found)) == []
+        assert differences(process, describe_process()) == []
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_from_a_thread():
