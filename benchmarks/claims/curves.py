@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.cells import Outcome
 from lightning_lr.plots.frame import DASHES, GREY, PALETTE, figure_for, save, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -29,6 +33,29 @@ def heading(setting: str) -> str:
     return setting.replace(" (", "\n(")
 
 
+def side_by_side(
+    path: Path, settings: Iterable[str], *, height: float, quantity: str, xlabel: str, sharey: bool = False
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a panel a setting, named; the first one has the name of the quantity.
+
+    Args:
+        path: Of the picture.
+        settings: From left to right.
+        height: In inches.
+        quantity: Of the vertical axis, with its unit.
+        xlabel: Of the horizontal one.
+        sharey: Whether the panels have one vertical axis.
+    """
+    settings = list(dict.fromkeys(settings))
+    figure = figure_for(path, height=height)
+    panels = figure.subplots(1, len(settings), squeeze=False, sharey=sharey)[0]
+    for panel, setting in zip(panels, settings, strict=True):
+        style(panel, quantity if panel is panels[0] else "")
+        panel.set_title(heading(setting), fontsize=10)
+        panel.set_xlabel(xlabel, fontsize=10)
+    return figure, dict(zip(settings, panels, strict=True))
+
+
 def draw_accuracy(
     rows: Sequence[dict[str, Any]], path: Path, title: str, targets: Mapping[str, float] | None = None
 ) -> None:
@@ -40,13 +67,9 @@ def draw_accuracy(
         title: Above it.
         targets: Of each setting: a level, in percent.
     """
-    settings = list(dict.fromkeys(row["setting"] for row in rows))
-    figure = figure_for(path, height=3.6)
-    panels = list(figure.subplots(1, len(settings), squeeze=False)[0])
-    for panel, setting in zip(panels, settings, strict=True):
-        style(panel, "validation accuracy %" if panel is panels[0] else "")
-        panel.set_title(heading(setting), fontsize=10)
-        panel.set_xlabel("epochs", fontsize=10)
+    settings = (row["setting"] for row in rows)
+    figure, panels = side_by_side(path, settings, height=3.6, quantity="validation accuracy %", xlabel="epochs")
+    for setting, panel in panels.items():
         mine = [row for row in rows if row["setting"] == setting]
         for index, row in enumerate(mine):
             curve, colour = row["curve"], PALETTE[index % len(PALETTE)]
@@ -60,7 +83,7 @@ def draw_accuracy(
         ends = [value for row in mine for value in row["curve"]["mean"][len(row["curve"]["mean"]) // 8 :]]
         highest = max(max(row["curve"]["mean"]) for row in mine)
         panel.set_ylim(min(ends) - 0.5, highest + 0.12 * (highest - min(ends)) + 0.5)
-    save(figure, path, panels, title, xlabel="epochs")
+    save(figure, path, [*panels.values()], title, xlabel="epochs")
 
 
 Points = Mapping[str, Mapping[str, tuple[float, float]]]
@@ -79,12 +102,10 @@ def draw_points(groups: Mapping[str, Points], path: Path, title: str, quantity: 
     rows = list(next(iter(groups.values())))
     series = list(next(iter(groups.values()))[rows[0]])
     apart = 0.7 / len(series)
-    figure = figure_for(path, height=1.5 + len(rows) * (0.25 + 0.13 * len(series)))
-    panels = list(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0])
-    for panel, (setting, points) in zip(panels, groups.items(), strict=True):
-        style(panel, "")
-        panel.set_title(heading(setting), fontsize=10)
-        panel.set_xlabel(quantity, fontsize=10)
+    height = 1.5 + len(rows) * (0.25 + 0.13 * len(series))
+    figure, panels = side_by_side(path, groups, height=height, quantity="", xlabel=quantity, sharey=True)
+    for setting, panel in panels.items():
+        points = groups[setting]
         for index, name in enumerate(series):
             heights = [-row + (0.5 - (index + 0.5) / len(series)) * apart * len(series) for row in range(len(rows))]
             means, sds = zip(*(points[row][name] for row in rows), strict=True)
@@ -96,4 +117,4 @@ def draw_points(groups: Mapping[str, Points], path: Path, title: str, quantity: 
         panel.set_ylim(-len(rows) + 0.4, 0.6)
         panel.grid(visible=False, axis="y")
         panel.margins(x=0.1)
-    save(figure, path, panels, title, xlabel=quantity)
+    save(figure, path, [*panels.values()], title, xlabel=quantity)

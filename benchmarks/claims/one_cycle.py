@@ -7,13 +7,13 @@ from typing import Any
 
 from benchmarks import schedules
 from benchmarks.cells import Cell, Outcome
-from benchmarks.claims.curves import heading
+from benchmarks.claims.curves import side_by_side
 from benchmarks.ledger import Bench
 from benchmarks.settings import Setting
 from benchmarks.telling import Figure, difference, listed, percent
 from benchmarks.told import Told
 from lightning_lr.plots.axes import written
-from lightning_lr.plots.frame import DASHES, PALETTE, figure_for, save, style
+from lightning_lr.plots.frame import DASHES, PALETTE, save
 
 NAME = "one_cycle"
 CLAIM = "1cycle reaches step decay's final accuracy in a fraction of its updates."
@@ -132,16 +132,13 @@ def sentences(setting: Setting, accuracy: dict[tuple[str, int], Figure]) -> list
 
 
 def draw(content: dict[str, Any], path: Path) -> None:
-    settings = list(dict.fromkeys(row["setting"] for row in content["rows"]))
-    figure = figure_for(path, height=3.6)
-    panels = list(figure.subplots(1, len(settings), squeeze=False)[0])
-    for panel, setting in zip(panels, settings, strict=True):
-        style(panel, "test accuracy %" if panel is panels[0] else "")
-        panel.set_title(heading(setting), fontsize=10)
-        panel.set_xlabel("budget, epochs", fontsize=10)
+    settings = (row["setting"] for row in content["rows"])
+    figure, panels = side_by_side(path, settings, height=3.6, quantity="test accuracy %", xlabel="budget, epochs")
+    for setting, panel in panels.items():
         for index, kind in enumerate(KINDS):
             mine = [row for row in content["rows"] if (row["setting"], row["schedule"]) == (setting, kind)]
             values = [[row["accuracy"][name] for row in mine] for name in ("mean", "sd")]
             look = {"color": PALETTE[index], "linestyle": DASHES[index], "marker": "o", "capsize": 3}
             panel.errorbar([row["epochs"] for row in mine], values[0], yerr=values[1], label=kind, **look)
-    save(figure, path, panels, "Final accuracy by budget, each run of that length", xlabel="budget, epochs")
+    title = "Final accuracy by budget, each run of that length"
+    save(figure, path, [*panels.values()], title, xlabel="budget, epochs")
