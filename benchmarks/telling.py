@@ -85,8 +85,8 @@ def tally(outcomes: Mapping[str, Sequence[str]]) -> str:
     return f"{told[0].upper()}{told[1:]}."
 
 
-def verdict(found: Difference, better: str = "better", worse: str = "worse") -> str:
+def verdict(found: Difference) -> str:
     """Return in a word what a difference shows, more being better."""
     if not found.shown:
         return "no different as far as can be told"
-    return better if found.mean > 0 else worse
+    return "better" if found.mean > 0 else "worse"
