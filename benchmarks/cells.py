@@ -158,6 +158,11 @@ class Watch(pl.Callback):
         self.accuracies: list[float] = []
         self.weights: list[dict[str, Tensor]] = []
         self.diverged = False
+        self.ends: set[int] = set()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        steps = int(trainer.estimated_stepping_batches) if self.members else 0
+        self.ends = {steps * part // self.members for part in range(1, self.members + 1)}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -165,8 +170,7 @@ class Watch(pl.Callback):
         self.losses.append(float(outputs["loss"]))
         if not math.isfinite(self.losses[-1]):
             self.diverged = trainer.should_stop = True
-        steps, done = int(trainer.estimated_stepping_batches), len(self.losses)
-        if self.members and done in {steps * part // self.members for part in range(1, self.members + 1)}:
+        if len(self.losses) in self.ends:
             self.weights.append({name: value.clone() for name, value in module.state_dict().items()})
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -185,7 +189,7 @@ def _readings(parts: Parts, kept: list[dict[str, Tensor]], loader: Any) -> Ensem
     if read.readings.isfinite().all():
         return read
     # Who says nothing knows nothing: one in as many as there are classes.
-    lost = ~read.readings.isfinite().all(dim=(1, 2)) if read.readings.dim() == 3 else slice(None)
+    lost = ~read.readings.isfinite().flatten(1).all(dim=1)
     read.readings[lost] = -math.log(read.readings.shape[-1])
     return read
 

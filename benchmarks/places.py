@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from sklearn.datasets import make_classification
 
 from benchmarks.settings import Size
@@ -49,10 +50,8 @@ def prepare(size: Size, folder: Path, images: str | None) -> dict[str, str]:
     return places
 
 
-def table(file: Path) -> Path:
-    """Write a table of 10,000 rows, 40 columns and five classes, a tenth of the labels wrong: made, not found."""
-    if file.exists():
-        return file
+def classification() -> tuple[np.ndarray, np.ndarray]:
+    """Make 10,000 rows of 40 columns in five classes, a tenth of the labels drawn anew: columns and labels."""
     columns, labels = make_classification(
         *(10_000, 40),
         n_informative=12,
@@ -60,8 +59,17 @@ def table(file: Path) -> Path:
         n_classes=5,
         n_clusters_per_class=2,
         flip_y=0.1,
+        class_sep=1.0,
         random_state=20_250_101,
     )
+    return columns, labels
+
+
+def table(file: Path) -> Path:
+    """Write what `classification` makes."""
+    if file.exists():
+        return file
+    columns, labels = classification()
     staged = file.with_suffix(".staged")
     with staged.open("w", newline="") as opened:
         writer = csv.writer(opened)

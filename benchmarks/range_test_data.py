@@ -21,6 +21,8 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from benchmarks.places import classification
+
 SPLIT_SEED = 20_250_101
 CONTEXT = 24  # characters
 CIFAR_TRAIN, CIFAR_VAL = 1000, 400  # images a class
@@ -57,17 +59,7 @@ def digits() -> Data:
 
 
 def made_table() -> Data:
-    columns, labels = datasets.make_classification(
-        n_samples=10_000,
-        n_features=40,
-        n_informative=12,
-        n_redundant=8,
-        n_classes=5,
-        n_clusters_per_class=2,
-        flip_y=0.1,
-        class_sep=1.0,
-        random_state=SPLIT_SEED,
-    )
+    columns, labels = classification()
     return split(torch.tensor(columns, dtype=torch.float32), labels, 5_000)
 
 
